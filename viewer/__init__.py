@@ -1,0 +1,1 @@
+"""Roofline performance analyzer for LLM inference."""
