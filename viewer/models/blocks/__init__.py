@@ -1,0 +1,9 @@
+"""Mixers and feed-forwards; importing the package registers every emitter."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,217 @@
+"""Workloads: one abstraction for every phase (a step is a list of segments plus the rows that are sampled).
+
+A segment is ``count`` requests that each bring ``new`` tokens on top of ``cached`` ones. Linear and element-wise
+ops see only T = sum(count * new); attention and state-space ops see the segments. Numbers may be floats or numpy
+arrays that broadcast against each other, so that a whole sweep is one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+Number: TypeAlias = float | npt.NDArray[np.float64]
+#: Largest length or batch that is accepted: far beyond any machine, small enough for exact float arithmetic.
+MAX_COUNT = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """``count`` requests with ``new`` tokens each on top of ``cached`` tokens.
+
+    ``depth_sum``: for a token tree, the sum over its nodes of their depth (root = 1), per request; None means a
+    chain, whose sum is new * (new + 1) / 2.
+    """
+
+    count: Number
+    new: Number
+    cached: Number = 0.0
+    depth_sum: Number | None = None
+
+
+def causal_pairs(seg: Segment, window: float | None = None) -> Number:
+    """(query, key) pairs of one request under a causal mask: sum_{i=1..n} min(c + i, W), n = new, c = cached.
+
+    Closed form: n*c + n(n+1)/2 without window; with one, a = clip(W - c, 0, n): a*c + a(a+1)/2 + (n - a)*W.
+    A tree replaces n(n+1)/2 by the sum of its depths (the window is then applied to the cached part only).
+    """
+    n, c = seg.new, seg.cached
+    if seg.depth_sum is not None:
+        reach = c if window is None else np.minimum(c, max(window - 1.0, 0.0))
+        return n * reach + seg.depth_sum
+    if window is None:
+        return n * c + n * (n + 1.0) * 0.5
+    a = np.minimum(np.maximum(window - c, 0.0), n)
+    return a * c + a * (a + 1.0) * 0.5 + (n - a) * window
+
+
+def chunked_pairs(seg: Segment, chunk: float) -> Number:
+    """Pairs when a query sees only its own block of ``chunk`` positions (Llama 4): sum of ((p mod chunk) + 1).
+
+    With F(x) = sum_{p<x} ((p mod C) + 1) = floor(x/C) * C(C+1)/2 + r(r+1)/2, r = x mod C: F(c + n) - F(c).
+    """
+
+    def upto(x: Number) -> Number:
+        blocks = np.floor(x / chunk)
+        rest = x - blocks * chunk
+        return blocks * (chunk * (chunk + 1.0) * 0.5) + rest * (rest + 1.0) * 0.5
+
+    return upto(seg.cached + seg.new) - upto(seg.cached)
+
+
+def visible_cached(seg: Segment, window: float | None = None, chunk: float | None = None) -> Number:
+    """Cached positions that at least one new token attends to: all, min(c, W - 1), or those of the open chunk."""
+    if chunk is not None:
+        return seg.cached - np.floor(seg.cached / chunk) * chunk
+    return seg.cached if window is None else np.minimum(seg.cached, max(window - 1.0, 0.0))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One forward pass: segments of the decoder, rows that reach the head, and what other towers process.
+
+    ``source``: encoder segments (encoder-decoder models): ``new`` source tokens encoded in this step, ``cached``
+    ones whose cross-attention keys and values are only read. ``image_tokens``: rows of a vision tower.
+    """
+
+    segments: tuple[Segment, ...]
+    sampled_rows: Number
+    source: tuple[Segment, ...] = ()
+    image_tokens: Number = 0.0
+    tokens: Number = field(init=False)
+    requests: Number = field(init=False)
+    _rows: dict[str, Number] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        tokens: Number = 0.0
+        requests: Number = 0.0
+        for seg in self.segments:
+            tokens = tokens + seg.count * seg.new
+            requests = requests + seg.count
+        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "requests", requests)
+        rows = {"tokens": tokens, "sampled": self.sampled_rows, "requests": requests, "image": self.image_tokens}
+        object.__setattr__(self, "_rows", rows)
+
+    def rows(self, kind: str) -> Number:
+        """Rows of a tensor of this kind: tokens, sampled, requests, source, image, context, pairs[:WINDOW]."""
+        found = self._rows.get(kind)
+        if found is None:
+            found = self._rows[kind] = self._resolve(kind)
+        return found
+
+    def _resolve(self, kind: str) -> Number:
+        name, _, argument = kind.partition(":")
+        window = float(argument) if argument else None
+        total: Number = 0.0
+        if name == "pairs":
+            for seg in self.segments:
+                total = total + seg.count * seg.new * (seg.new + visible_cached(seg, window))
+        elif name == "context":
+            total = self.kv_tokens(window)
+        elif name == "source":
+            for seg in self.source:
+                total = total + seg.count * seg.new
+        elif name == "source_context":
+            for seg in self.source:
+                total = total + seg.count * (seg.new + seg.cached)
+        else:
+            raise KeyError(f"unknown row kind {kind!r}")
+        return total
+
+    def causal_pairs(self, window: float | None = None, chunk: float | None = None) -> Number:
+        """Attended pairs of the step, summed over requests (causal; with a window or chunk if given)."""
+        total: Number = 0.0
+        for seg in self.segments:
+            pairs = chunked_pairs(seg, chunk) if chunk is not None else causal_pairs(seg, window)
+            total = total + seg.count * pairs
+        return total
+
+    def all_pairs(self, window: float | None = None) -> Number:
+        """Pairs of the full product n_q * n_kv (masks hide, they do not skip), summed over requests."""
+        return self.rows("pairs" if window is None else f"pairs:{window}")
+
+    def kv_tokens(self, window: float | None = None, chunk: float | None = None) -> Number:
+        """Cache rows touched: sum of count * (new + visible cached)."""
+        total: Number = 0.0
+        for seg in self.segments:
+            total = total + seg.count * (seg.new + visible_cached(seg, window, chunk))
+        return total
+
+    def cached_after(self, window: float | None = None) -> Number:
+        """Cache rows held after the step: sum of count * min(new + cached, W)."""
+        total: Number = 0.0
+        for seg in self.segments:
+            held = seg.new + seg.cached
+            total = total + seg.count * (held if window is None else np.minimum(held, window))
+        return total
+
+
+def prefill_step(batch: Number, prompt: Number, cached: Number = 0.0) -> Step:
+    """``batch`` prompts of ``prompt`` new tokens on top of ``cached`` ones; one row sampled per request."""
+    return Step((Segment(batch, prompt, cached),), batch)
+
+
+def decode_step(batch: Number, context: Number) -> Step:
+    """One new token for each of ``batch`` requests whose caches hold ``context`` tokens (attends to context + 1)."""
+    return Step((Segment(batch, 1.0, context),), batch)
+
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Length = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+
+
+class _Workload(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def numeric(self) -> dict[str, float]:
+        """The numeric fields, as floats."""
+        return {k: float(v) for k, v in self if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+class Prefill(_Workload):
+    """``batch`` prompts of ``prompt`` new tokens; ``cached``: tokens already in the cache (prefix hit, chunk)."""
+
+    phase: Literal["prefill"] = "prefill"
+    batch: Count = 1
+    prompt: Count = 1024
+    cached: Length = 0
+
+    def step(self, **over: Any) -> Step:
+        """The step; keyword arguments replace fields by arrays."""
+        v = {**self.numeric(), **over}
+        return prefill_step(v["batch"], v["prompt"], v["cached"])
+
+
+class Decode(_Workload):
+    """One decode step of ``batch`` requests with ``context`` tokens each already cached."""
+
+    phase: Literal["decode"] = "decode"
+    batch: Count = 1
+    context: Length = 1024
+
+    def step(self, **over: Any) -> Step:
+        """The step; keyword arguments replace fields by arrays."""
+        v = {**self.numeric(), **over}
+        return decode_step(v["batch"], v["context"])
+
+
+class Generation(_Workload):
+    """A whole answer: a prefill of ``prompt`` tokens (first token out), then ``output - 1`` decode steps."""
+
+    phase: Literal["generate"] = "generate"
+    batch: Count = 1
+    prompt: Count = 1024
+    output: Count = 128
+
+    def step(self, **over: Any) -> Step:
+        """The prefill step; the decode steps come from :meth:`decode_steps`."""
+        v = {**self.numeric(), **over}
+        return prefill_step(v["batch"], v["prompt"])
+
+
+Workload: TypeAlias = Annotated[Prefill | Decode | Generation, Field(discriminator="phase")]
