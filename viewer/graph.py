@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from viewer import formats
@@ -143,7 +144,9 @@ class Op:
     weights: tuple[Weight, ...] = ()
     math: tuple[Math, ...] = ()
     notes: tuple[str, ...] = ()
-    extra_vector: tuple[tuple[str, float], ...] = ()  # conversion work: (row kind or "once", vector FLOPs per row)
+    extra_vector: tuple[
+        tuple[str, float], ...
+    ] = ()  # conversion work: (row kind or "once", vector FLOPs per row)
     kind: ClassVar[str] = "op"
     products: ClassVar[int] = 0
 
@@ -234,7 +237,7 @@ def layer_range_name(layers: tuple[int, ...]) -> str:
     """``(0..39) -> '0-39'``; ``(0, 2, 4) -> '0-4:2'``; anything else is listed, shortened in the middle."""
     if len(layers) == 1:
         return str(layers[0])
-    steps = {b - a for a, b in zip(layers, layers[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(layers)}
     if len(steps) == 1:
         step = steps.pop()
         return f"{layers[0]}-{layers[-1]}" + (f":{step}" if step != 1 else "")

@@ -27,7 +27,9 @@ def parse(text: str | float, unit: str = "") -> float:
         return float(text)
     match = _PATTERN.match(text[:64])
     if not match:
-        raise InputError(f"{text[:64]!r} is not a quantity (expected a number and a unit, such as '768 GB/s')")
+        raise InputError(
+            f"{text[:64]!r} is not a quantity (expected a number and a unit, such as '768 GB/s')"
+        )
     number, suffix = float(match[1].replace("_", "")), match[2]
     if not suffix:
         return number
@@ -37,11 +39,13 @@ def parse(text: str | float, unit: str = "") -> float:
     for table in (BINARY, DECIMAL, SMALL):
         if stem in table:
             return number * table[stem]
-    raise InputError(f"{text[:64]!r} has an unknown prefix {stem!r} (allowed: {', '.join(filter(None, DECIMAL))}, Ki…Ti)")
+    raise InputError(
+        f"{text[:64]!r} has an unknown prefix {stem!r} (allowed: {', '.join(filter(None, DECIMAL))}, Ki…Ti)"
+    )
 
 
 def format_quantity(value: float | None, unit: str = "", digits: int = 3) -> str:
-    """``value`` with a decimal prefix and ``digits`` significant digits: ``format_quantity(0.0357, "s") -> '35.7 ms'``."""
+    """``value`` with a decimal prefix, ``digits`` significant: ``format_quantity(0.0357, "s") -> '35.7 ms'``."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:

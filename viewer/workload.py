@@ -94,7 +94,12 @@ class Step:
             requests = requests + seg.count
         object.__setattr__(self, "tokens", tokens)
         object.__setattr__(self, "requests", requests)
-        rows = {"tokens": tokens, "sampled": self.sampled_rows, "requests": requests, "image": self.image_tokens}
+        rows = {
+            "tokens": tokens,
+            "sampled": self.sampled_rows,
+            "requests": requests,
+            "image": self.image_tokens,
+        }
         object.__setattr__(self, "_rows", rows)
 
     def rows(self, kind: str) -> Number:

@@ -21,7 +21,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "head_dim": ("head_dim", "kv_channels", "attention_head_dim"),
     "ffn": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff", "decoder_ffn_dim"),
     "vocab": ("vocab_size", "padded_vocab_size"),
-    "max_positions": ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length", "max_seq_len"),
+    "max_positions": (
+        "max_position_embeddings",
+        "n_positions",
+        "max_sequence_length",
+        "seq_length",
+        "max_seq_len",
+    ),
     "activation": ("hidden_act", "hidden_activation", "activation_function", "activation", "mlp_hidden_act"),
     "experts": ("num_local_experts", "num_experts", "n_routed_experts"),
     "top_k": ("num_experts_per_tok", "experts_per_token", "top_k_experts", "moe_top_k"),
@@ -68,7 +74,9 @@ class Config:
         if value is _MISSING:
             if default is _MISSING:
                 keys = " | ".join(ALIASES.get(name, (name,)))
-                close = nearest(ALIASES.get(name, (name,))[0], [k for k in self.raw if isinstance(k, str)], cutoff=0.75)
+                close = nearest(
+                    ALIASES.get(name, (name,))[0], [k for k in self.raw if isinstance(k, str)], cutoff=0.75
+                )
                 hint = f"; nearest key present: {close!r}" if close else ""
                 raise self.fail(f"missing {keys}{hint}")
             return default  # type: ignore[return-value]
@@ -172,7 +180,9 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+        raise InputError(
+            f"{where}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
+        ) from None
     except RecursionError:
         raise InputError(f"{where}: nested too deeply (allowed: {MAX_DEPTH} levels)") from None
     if not isinstance(value, dict):

@@ -34,7 +34,7 @@ class AttentionSpec:
     ``qk_norm``: None, "head" (a weight of head_dim shared by the heads), "full" (a weight over all heads) or "none"
     (a norm without weight). ``rotary_dim``: rotated values per head (0: none). ``sinks``: learned sink logits per head.
     ``output_gate``: q_proj is twice as wide and gates the output. ``value_shared``: values are the keys' projection
-    (no v_proj, both are cached). ``reuses_cache``: attends to an earlier layer's cache (no k_proj, no v_proj, no append).
+    (no v_proj, both are cached). ``reuses_cache``: reads an earlier layer's cache (no k, v, append).
     """
 
     heads: int
@@ -96,7 +96,7 @@ class ModelSpec:
 
     ``positions``: rows of a learned position table (0: none). ``embed_dim``: width of the embedding when it differs
     from ``hidden`` (projected). ``embed_norm``: a norm after the embedding. ``head_bias``: values of the head's bias.
-    ``max_positions``: the length the model was made for (a longer one is computed, with a note). ``towers``: extra parts
+    ``max_positions``: the length the model was made for (a longer one is computed, with a note). ``towers``: parts
     (encoder, vision) that a family's builder emits. ``published``: the published parameter count and its source.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from viewer.graph import Cache, Op
+from viewer.graph import Cache, Op, Tensor
 from viewer.models.emit import Context, emits
 from viewer.models.spec import AttentionSpec
 from viewer.ops.attention import Attention, ScoreMatmul, ValueMatmul
@@ -103,7 +103,7 @@ def _rope(spec: AttentionSpec, ctx: Context) -> Op:
 
 def _append(spec: AttentionSpec, ctx: Context, cache: Cache) -> Op:
     k, v = spec.kv_heads * spec.head_dim, spec.kv_heads * spec.v_dim
-    reads = (ctx.tensor("k", k), ctx.tensor("v", v))
+    reads: tuple[Tensor, ...] = (ctx.tensor("k", k), ctx.tensor("v", v))
     if spec.fused_qkv:
         reads = (ctx.tensor("qkv", k + v),)
     elif spec.value_shared:
@@ -126,9 +126,7 @@ def _core(spec: AttentionSpec, ctx: Context, cache: Cache) -> list[Op]:
     out = ctx.tensor("attn_out", spec.heads * spec.v_dim)
     sinks = (ctx.weight("sinks", spec.heads),) if spec.sinks else ()
     if ctx.attention == "flash":
-        return [
-            Attention(name=ctx.prefix + "attention", inputs=(q,), outputs=(out,), weights=sinks, **shape)
-        ]
+        return [Attention(name=ctx.prefix + "attention", inputs=(q,), outputs=(out,), weights=sinks, **shape)]
     pairs = f"pairs:{spec.window}" if spec.window else "pairs"
     scores = ctx.tensor("scores", spec.heads, rows=pairs)
     probs = ctx.tensor("probs", spec.heads, rows=pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viewer.graph import Op
+from viewer.graph import Op, Tensor
 from viewer.models.emit import Context, emits
 from viewer.models.spec import MLPSpec
 from viewer.ops.elementwise import ACTIVATIONS, Activation
@@ -30,7 +30,7 @@ def activation_op(spec: MLPSpec, ctx: Context, width: int, name: str = "mlp_act"
     """The activation on ``width`` values per row (times the other half when gated)."""
     flops, special = ACTIVATIONS[spec.activation]
     if spec.gated and spec.fused_gate_up:
-        inputs = (ctx.tensor("gate_up", 2 * width),)
+        inputs: tuple[Tensor, ...] = (ctx.tensor("gate_up", 2 * width),)
     elif spec.gated:
         inputs = (ctx.tensor("gate", width), ctx.tensor("up", width))
     else:

@@ -70,7 +70,7 @@ def read_bigcode(cfg: Config) -> ModelSpec:
 
 @family("opt")
 def read_opt(cfg: Config) -> ModelSpec:
-    """Learned positions with two extra rows, ReLU, tied head; OPT-350m projects its embedding and norms after blocks."""
+    """Learned positions with two extra rows, ReLU, tied head; OPT-350m projects its embedding, norms after blocks."""
     hidden = cfg.integer("hidden")
     width = cfg.integer("word_embed_proj_dim", hidden)
     before = cfg.flag("do_layer_norm_before", True)
@@ -157,5 +157,3 @@ def read_nemotron(cfg: Config) -> ModelSpec:
         activation="relu2", q_bias=bias, kv_bias=bias, o_bias=bias, mlp_bias=mlp_bias, rotary_factor=0.5
     )
     return decoder(cfg, traits)
-
-

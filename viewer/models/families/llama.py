@@ -14,7 +14,9 @@ from viewer.models.spec import LAYER, ModelSpec, NormSpec
 LLAMA = Traits()
 
 
-@family("llama", "yi", "internlm2", "internlm3", "exaone", "smollm3", "seed_oss", "granite", "arcee", "ministral")
+@family(
+    "llama", "yi", "internlm2", "internlm3", "exaone", "smollm3", "seed_oss", "granite", "arcee", "ministral"
+)
 def read_llama(cfg: Config) -> ModelSpec:
     """``attention_bias`` adds biases to q, k, v and o; ``mlp_bias`` to the feed-forward."""
     bias = cfg.flag("attention_bias", False)
