@@ -190,9 +190,10 @@ def test_nothing_that_fits_is_an_error_by_name() -> None:
         pick(formats.get("fp16"), formats.get("fp16"), nothing)
 
 
-@given(
-    st.sampled_from(formats.available()), st.sampled_from(formats.available()), st.sampled_from(list(CHIPS))
-)
+RUNNABLE = sorted(set(formats.available()) - {"int32", "fp64"})
+
+
+@given(st.sampled_from(RUNNABLE), st.sampled_from(RUNNABLE), st.sampled_from(list(CHIPS)))
 def test_every_pair_on_every_chip_has_a_native_type(a: str, b: str, device: str) -> None:
     """Every pair runs somewhere, and only on types that the chip has."""
     caps = CHIPS[device]
@@ -202,5 +203,5 @@ def test_every_pair_on_every_chip_has_a_native_type(a: str, b: str, device: str)
     flipped = pick(formats.get(b), formats.get(a), caps)
     assert (flipped.math_type, flipped.unit) == (choice.math_type, choice.unit)
     widest = max(formats.get(a).element_bits, formats.get(b).element_bits)
-    if not choice.notes and choice.math_type != "tf32":
-        assert MATH_TYPES[choice.math_type][0] >= min(widest, 64) or "gguf" in a + b
+    if choice.math_type != "tf32":  # 19 bits used of 32 stored
+        assert MATH_TYPES[choice.math_type][0] >= widest or "tf32" in (a, b)
