@@ -210,7 +210,7 @@ class LayerGroup:
         return replace(self, ops=tuple(ops))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity: it is a cache key
 class Graph:
     """Groups in execution order (prologue, layers, epilogue) and notes that readers of the result must see."""
 

@@ -58,8 +58,10 @@ class AddNorm(Elementwise):
 
 @dataclass(frozen=True)
 class Activation(Elementwise):
-    """Activation of a feed-forward block, gated or plain."""
+    """Activation of a feed-forward block, gated (multiplies by the other half) or plain."""
 
+    function: str = "silu"
+    gated: bool = True
     kind: ClassVar[str] = "activation"
 
 

@@ -42,4 +42,6 @@ def activation_op(spec: MLPSpec, ctx: Context, width: int, name: str = "mlp_act"
         rows=ctx.rows,
         flops=(flops + (1.0 if spec.gated else 0.0)) * width,
         special=special * width,
+        function=spec.activation,
+        gated=spec.gated,
     )
