@@ -58,7 +58,8 @@ def _mergeable(run: list[Op], names: tuple[str, ...]) -> str | None:
     first = run[0]
     same = all(
         op.inputs == first.inputs
-        and {(w.format, w.sparsity) for w in op.weights[:1]} == {(w.format, w.sparsity) for w in first.weights[:1]}
+        and {(w.format, w.sparsity) for w in op.weights[:1]}
+        == {(w.format, w.sparsity) for w in first.weights[:1]}
         for op in run
     )
     return prefix if same else None
@@ -116,7 +117,7 @@ def merge_add_norm(ops: list[Op]) -> list[Op]:
 
 
 def merge_rope_append(ops: list[Op]) -> list[Op]:
-    """q/k norm, rotary embedding and cache append in a row become rope_append: q, k, v read once, q and the cache written."""
+    """q/k norm, RoPE and cache append in a row become rope_append: q, k, v read once, q and the cache written."""
     out: list[Op] = []
     index = 0
     while index < len(ops):

@@ -149,6 +149,8 @@ class Op:
     ] = ()  # conversion work: (row kind or "once", vector FLOPs per row)
     kind: ClassVar[str] = "op"
     products: ClassVar[int] = 0
+    collective: ClassVar[str] = ""
+    choice_labels: ClassVar[tuple[str, ...]] = ()
 
     @cached_property
     def parameter_count(self) -> int:

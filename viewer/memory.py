@@ -140,7 +140,11 @@ def activation_peak(graph: Graph, step: Step) -> Number:
         live: Number = 0.0
         for kind, row_bytes in rows:
             live = live + step.rows(kind) * row_bytes
-        peak = np.maximum(peak, live) if isinstance(live, np.ndarray) or isinstance(peak, np.ndarray) else max(peak, live)
+        peak = (
+            np.maximum(peak, live)
+            if isinstance(live, np.ndarray) or isinstance(peak, np.ndarray)
+            else max(peak, live)
+        )
     return peak
 
 
@@ -148,8 +152,10 @@ def largest(fits: Callable[[Any], Any], limit: int = MAX_COUNT) -> int:
     """The largest whole number n <= limit with fits(n) for a monotone ``fits`` that takes an array; 0 when none."""
     low, high = 0, limit + 1  # fits(low) holds by convention, fits(high) does not
     while high - low > 1:
-        grid = np.unique(np.geomspace(low + 1, high, 65).astype(np.int64)) if low == 0 else np.unique(
-            np.linspace(low, high, 65).astype(np.int64)
+        grid = (
+            np.unique(np.geomspace(low + 1, high, 65).astype(np.int64))
+            if low == 0
+            else np.unique(np.linspace(low, high, 65).astype(np.int64))
         )
         grid = grid[(grid > low) & (grid < high)]
         if grid.size == 0:

@@ -100,7 +100,7 @@ def resource_times(op: Op, cost: OpCost, rates: Rates) -> tuple[Number, Number, 
     special = 0.0 if rates.special_per_s is None else cost.transcendentals / rates.special_per_s
     dram = cost.dram_bytes / rates.dram_bytes_per_s
     link: Number = 0.0
-    if rates.link is not None and getattr(op, "collective", ""):
+    if op.collective and rates.link is not None:
         link = rates.link.seconds(op, cost)
     return tensor, vector, special, dram, link
 

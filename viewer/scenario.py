@@ -123,7 +123,9 @@ def scenario_from(data: Any) -> Scenario:
         raise InputError("scenario: expected an object")
     version = data.get("schema", SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
-        raise InputError(f"scenario: schema {str(version)[:20]!r} is not readable (this version reads {SCHEMA_VERSION})")
+        raise InputError(
+            f"scenario: schema {str(version)[:20]!r} is not readable (this version reads {SCHEMA_VERSION})"
+        )
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:

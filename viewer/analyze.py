@@ -1,0 +1,347 @@
+"""Analyze one scenario: glue between plan, counts, times, memory and the frame. No formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from viewer import memory as mem
+from viewer.plan import Plan, evaluate, plan_of
+from viewer.results import TimeRule, frame_of, rows_of, totals_of
+from viewer.roofline import Evaluation
+from viewer.scenario import SCHEMA_VERSION, Scenario, scenario_from
+from viewer.workload import Decode, Generation, Prefill, Step, Workload, decode_step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Decode steps of an answer that are evaluated one by one; a longer answer is integrated over this many points.
+MAX_DECODE_POINTS = 4096
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the network. Times in seconds; ``energy_j`` is the bound TDP x time (None without a TDP)."""
+
+    matmul_flops: float
+    dense_matmul_flops: float
+    vector_flops: float
+    transcendentals: float
+    bitops: float
+    bops_mac: float
+    dram_bytes: float
+    weight_bytes: float
+    kv_read_bytes: float
+    kv_write_bytes: float
+    activation_bytes: float
+    time_s: float
+    lower_time_s: float
+    upper_time_s: float
+    time_low_s: float
+    time_high_s: float
+    tokens_per_s: float
+    energy_j: float | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory account of one device in bytes, and the largest batch and context that fit (None: no capacity)."""
+
+    weight_bytes: float
+    kv_cache_bytes: float
+    kv_values: float
+    state_bytes: float
+    activation_peak_bytes: float
+    overhead_bytes: float
+    total_bytes: float
+    capacity_bytes: float | None
+    usable_bytes: float | None
+    fits: bool | None
+    max_batch: int | None
+    max_context: int | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One phase of a workload: its step and how many times it runs."""
+
+    phase: str
+    step: Step
+    steps: int
+    weights: Any = None
+
+
+class Analysis:
+    """The answer to one scenario. Everything is computed when first asked for and never changes."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.plan: Plan = plan_of(scenario)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The phases of the workload."""
+        return parts_of(self.scenario.workload)
+
+    @cached_property
+    def evaluations(self) -> list[Evaluation]:
+        """Counts and times per phase."""
+        return [evaluate(self.plan, part.step) for part in self.parts]
+
+    @cached_property
+    def rule(self) -> TimeRule:
+        """How op times follow from bounds under the scenario's assumptions."""
+        a = self.scenario.assumptions
+        return TimeRule(a.overlap, a.launch_s)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per op group and phase."""
+        rows: list[dict[str, Any]] = []
+        for part, evaluation in zip(self.parts, self.evaluations, strict=True):
+            rows += rows_of(evaluation, self.plan.rates, self.rule, part.phase, part.steps)
+        return rows
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per op group (and phase)."""
+        return frame_of(self.rows)
+
+    @cached_property
+    def sums(self) -> dict[str, float]:
+        """Totals of every summed column."""
+        return totals_of(self.rows)
+
+    def time_s(self) -> float:
+        """Total time alone, without rows or frame: the quick path of solvers and sliders."""
+        total = 0.0
+        for part, evaluation in zip(self.parts, self.evaluations, strict=True):
+            value = evaluation.total([self.rule.seconds(t) for t in evaluation.times])
+            total += part.steps * float(np.mean(value))
+        return total
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Typed totals."""
+        s = self.sums
+        tdp = self.plan.hardware.tdp_w
+        tokens = produced_tokens(self.scenario.workload)
+        return Totals(
+            **{name: s[name] for name in _DIRECT},
+            activation_bytes=s["activation_read_bytes"] + s["activation_write_bytes"],
+            tokens_per_s=tokens / s["time_s"] if s["time_s"] else 0.0,
+            energy_j=None if tdp is None else float(tdp.value) * s["time_s"],
+            label="bound",
+        )
+
+    @cached_property
+    def phases(self) -> dict[str, float | None]:
+        """Time to first token and mean time per output token, in seconds."""
+        by_phase: dict[str, float] = {}
+        for row in self.rows:
+            by_phase[row["phase"]] = by_phase.get(row["phase"], 0.0) + row["repeat"] * row["time_s"]
+        steps = {part.phase: part.steps for part in self.parts}
+        decode = by_phase.get("decode")
+        return {
+            "ttft_s": by_phase.get("prefill"),
+            "tpot_s": None if decode is None else decode / max(1, steps["decode"]),
+        }
+
+    @cached_property
+    def memory(self) -> Memory:
+        """The memory account, with the largest batch and context that fit."""
+        return memory_account(self.scenario, self.plan, self.parts)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know: model and hardware notes, lengths beyond the model's limit, ignored options."""
+        return (*self.plan.notes, *scenario_notes(self.scenario, self.plan))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``roofline analyze --json``."""
+        from dataclasses import asdict
+
+        model = self.plan.model
+        return {
+            "schema": SCHEMA_VERSION,
+            "scenario": self.scenario.full(),
+            "model": {
+                "name": model.name,
+                "model_type": model.model_type,
+                "parameter_count": self.plan.parameter_count,
+                "published_parameter_count": model.published,
+                "active_parameter_count": self.plan.active_parameter_count,
+            },
+            "hardware": {"name": self.plan.hardware.name, "devices": self.scenario.parallel.devices},
+            "devices": self.scenario.parallel.devices,
+            "ops": [
+                {**row, "math_types": row["math_types"].split("+"), "notes": list(row["notes"])}
+                for row in self.rows
+            ],
+            "totals": asdict(self.totals),
+            "memory": asdict(self.memory),
+            "phases": self.phases,
+            "notes": list(self.notes),
+        }
+
+
+_DIRECT = (
+    "matmul_flops",
+    "dense_matmul_flops",
+    "vector_flops",
+    "transcendentals",
+    "bitops",
+    "bops_mac",
+    "dram_bytes",
+    "weight_bytes",
+    "kv_read_bytes",
+    "kv_write_bytes",
+    "time_s",
+    "lower_time_s",
+    "upper_time_s",
+    "time_low_s",
+    "time_high_s",
+)
+
+
+def analyze(
+    model: str | Scenario,
+    hardware: str = "",
+    workload: Workload | None = None,
+    compression: str = "checkpoint",
+    **options: Any,
+) -> Analysis:
+    """Analyze one scenario: ``analyze(model="llama-2-13b", hardware="nvidia/a6000", workload=Decode(context=2047))``.
+
+    ``options``: any field of Assumptions or Parallel (``fusion="eager"``, ``tp=2`` …). Raises InputError in one line.
+    """
+    if isinstance(model, Scenario):
+        return Analysis(model)
+    return Analysis(make_scenario(model, hardware, workload, compression, **options))
+
+
+def make_scenario(
+    model: str,
+    hardware: str,
+    workload: Workload | None = None,
+    compression: str = "checkpoint",
+    **options: Any,
+) -> Scenario:
+    """A scenario from plain arguments; InputError names an unknown option and the nearest one."""
+    from viewer.scenario import Assumptions, Parallel
+
+    data: dict[str, Any] = {"model": model, "hardware": hardware, "compression": compression}
+    data["workload"] = (workload or Decode()).model_dump()
+    data["assumptions"] = {k: v for k, v in options.items() if k in Assumptions.model_fields}
+    data["parallel"] = {k: v for k, v in options.items() if k in Parallel.model_fields}
+    rest = {k: v for k, v in options.items() if k not in data["assumptions"] and k not in data["parallel"]}
+    parallel = rest.pop("parallel", None)
+    if parallel is not None:
+        data["parallel"] = parallel.model_dump() if isinstance(parallel, Parallel) else dict(parallel)
+    assumptions = rest.pop("assumptions", None)
+    if assumptions is not None:
+        base = assumptions.model_dump() if isinstance(assumptions, Assumptions) else dict(assumptions)
+        data["assumptions"] = {**base, **data["assumptions"]}
+    return scenario_from({**data, **rest})
+
+
+def parts_of(workload: Workload) -> list[Part]:
+    """The phases of a workload: one step, or a prefill and the decode steps of an answer as one array."""
+    if isinstance(workload, Generation):
+        parts = [Part("prefill", workload.step(), 1)]
+        count = workload.output - 1
+        if count:
+            points = min(count, MAX_DECODE_POINTS)
+            contexts = np.linspace(workload.prompt, workload.prompt + count - 1.0, points)
+            parts.append(Part("decode", decode_step(float(workload.batch), contexts), count))
+        return parts
+    phase = (
+        "prefill"
+        if isinstance(workload, Prefill)
+        else "decode"
+        if isinstance(workload, Decode)
+        else workload.phase
+    )
+    return [Part(phase, workload.step(), 1)]
+
+
+def produced_tokens(workload: Workload) -> float:
+    """Tokens that the workload yields: prompt tokens processed, one per decode request, or the whole answer."""
+    if isinstance(workload, Generation):
+        return float(workload.batch * workload.output)
+    if isinstance(workload, Prefill):
+        return float(workload.batch * workload.prompt)
+    return float(workload.step().tokens)
+
+
+def memory_account(scenario: Scenario, plan: Plan, parts: list[Part]) -> Memory:
+    """The account at the end of the workload and the limits under the scenario's other numbers."""
+    a = scenario.assumptions
+    held = [mem.account(plan.graph, part.step, a.page_tokens) for part in parts]
+    last = held[-1]
+    peak = max(float(np.max(h.activation_peak_bytes)) for h in held)
+    kv, values = float(np.max(last.kv_cache_bytes)), float(np.max(last.kv_values))
+    state = float(np.max(last.state_bytes))
+    total = last.weight_bytes + kv + state + peak + a.overhead_bytes
+    dram = plan.hardware.memory("dram")
+    capacity = None if dram is None or dram.capacity_bytes is None else float(dram.capacity_bytes.value)
+    usable = None if capacity is None else a.memory_utilization * capacity
+    return Memory(
+        weight_bytes=last.weight_bytes,
+        kv_cache_bytes=kv,
+        kv_values=values,
+        state_bytes=state,
+        activation_peak_bytes=peak,
+        overhead_bytes=a.overhead_bytes,
+        total_bytes=total,
+        capacity_bytes=capacity,
+        usable_bytes=usable,
+        fits=None if usable is None else total <= usable,
+        max_batch=None if usable is None else _limit(scenario, plan, usable, "batch"),
+        max_context=None if usable is None else _limit(scenario, plan, usable, "context"),
+    )
+
+
+def _limit(scenario: Scenario, plan: Plan, usable: float, axis: str) -> int | None:
+    """Largest batch or length that fits with everything else as it is; None where the workload has no such axis."""
+    a, load = scenario.assumptions, scenario.workload
+    names = load.numeric()
+    if axis == "context":
+        axis = "context" if "context" in names else "prompt"
+    if axis not in names:
+        return None
+
+    def total(values: Any) -> Any:
+        if isinstance(load, Generation):
+            batch = values if axis == "batch" else float(load.batch)
+            prompt = values if axis == "prompt" else float(load.prompt)
+            first = mem.account(plan.graph, load.step(batch=batch, prompt=prompt), a.page_tokens)
+            end = mem.account(plan.graph, decode_step(batch, prompt + load.output - 2.0), a.page_tokens)
+            kept = end.weight_bytes + end.kv_cache_bytes + end.state_bytes + a.overhead_bytes
+            return kept + np.maximum(first.activation_peak_bytes, end.activation_peak_bytes)
+        return mem.account(plan.graph, load.step(**{axis: values}), a.page_tokens).total(a.overhead_bytes)
+
+    return mem.largest(lambda values: total(values) <= usable)
+
+
+def scenario_notes(scenario: Scenario, plan: Plan) -> list[str]:
+    """Notes that depend on the lengths and options of the scenario."""
+    notes = []
+    limit = plan.model.max_positions
+    load = scenario.workload.numeric()
+    reach = (
+        load.get("context", 0.0) + load.get("prompt", 0.0) + load.get("cached", 0.0) + load.get("output", 0.0)
+    )
+    if limit and reach > limit:
+        notes.append(f"{reach:.0f} positions are beyond the {limit} that {plan.model.name} was made for")
+    a = scenario.assumptions
+    has_mla = any(op.kind.startswith("mla") for _, op in plan.pairs)
+    if a.mla != "auto" and not has_mla:
+        notes.append(f"mla={a.mla} is ignored: {plan.model.name} has no latent attention")
+    if a.fusion == "eager" and a.attention == "flash":
+        notes.append("fusion=eager runs attention unfused")
+    return notes
