@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from viewer.calibration import gemm
+from viewer.calibration import gemm_tiles as gemm
 from viewer.calibration.base import TINY_S, Device, FloatArray
 
 # (low, high, start): fractions of a datasheet rate stay near physics, times are microseconds. A constant that

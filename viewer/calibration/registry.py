@@ -22,7 +22,7 @@ def models() -> dict[str, KernelModel]:
         if importlib.util.find_spec(full) is None:
             continue
         module = cast(KernelModel, importlib.import_module(full))
-        found.update({op: module for op in module.OPS})
+        found.update(dict.fromkeys(module.OPS, module))
     return found
 
 

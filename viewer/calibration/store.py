@@ -94,7 +94,9 @@ def dumps(calibration: Calibration) -> str:
     """The JSON text of a calibration: one class a line, so that a change of one class is one line."""
     head = {"schema": SCHEMA, "hardware": calibration.hardware, "created": calibration.created,
             "command": calibration.command, "note": calibration.note}  # fmt: skip
-    lines = [json.dumps(_rounded(asdict(c)), separators=(",", ":"), sort_keys=True) for c in calibration.classes]
+    lines = [
+        json.dumps(_rounded(asdict(c)), separators=(",", ":"), sort_keys=True) for c in calibration.classes
+    ]
     text = json.dumps(head, indent=1)[:-2]
     return text + ',\n "classes": [\n' + ",\n".join(lines) + "\n]}\n"
 
@@ -110,7 +112,9 @@ def _class_of(raw: Mapping[str, Any], where: str) -> ClassFit:
                 tuple(float(v) for v in smoothing["alpha"]),
             )
             if len(smoothing.anchors) != len(smoothing.alpha):
-                raise InputError(f"{where}: {len(smoothing.anchors)} anchors but {len(smoothing.alpha)} weights")
+                raise InputError(
+                    f"{where}: {len(smoothing.anchors)} anchors but {len(smoothing.alpha)} weights"
+                )
         pairs = {
             name: {k: (float(v[0]), float(v[1])) for k, v in data.pop(name, {}).items()}
             for name in ("intervals", "m2_intervals", "ranges")
@@ -118,7 +122,8 @@ def _class_of(raw: Mapping[str, Any], where: str) -> ClassFit:
         data["m1"] = tuple(float(v) for v in data["m1"])
         data["sources"] = tuple(data.get("sources", ()))
         data["exact"] = tuple(tuple(float(v) for v in row) for row in data.get("exact", ()))
-        return ClassFit(smoothing=smoothing, **pairs, **data)
+        whole: dict[str, Any] = {"smoothing": smoothing, **pairs, **data}
+        return ClassFit(**whole)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{where}: not a calibration class ({error})") from None
 
@@ -159,7 +164,7 @@ def write(calibration: Calibration, path: Path) -> None:
 
 
 def file_name(hardware: str) -> str:
-    """"nvidia/h100-sxm" -> "nvidia-h100-sxm.json"."""
+    """ "nvidia/h100-sxm" -> "nvidia-h100-sxm.json"."""
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", hardware) + ".json"
 
 
