@@ -135,7 +135,10 @@ def scenario_from(data: Any) -> Scenario:
 def one_line(error: ValidationError, where: str) -> str:
     """The first complaint of a validation as one line: field, value, what is allowed, nearest field name."""
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(p) for p in first["loc"]) or "(top)"
+    loc = [str(p) for p in first["loc"]]
+    if len(loc) > 2 and loc[0] == "workload":
+        del loc[1]  # the tag of the union: the phase is in the message's value already
+    path = ".".join(loc) or "(top)"
     if first["type"] == "extra_forbidden":
         field = str(first["loc"][-1])
         names = [*Scenario.model_fields, *Assumptions.model_fields, *Parallel.model_fields, "batch", "prompt"]

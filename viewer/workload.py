@@ -220,3 +220,11 @@ class Generation(_Workload):
 
 
 Workload: TypeAlias = Annotated[Prefill | Decode | Generation, Field(discriminator="phase")]
+
+
+def workload_kinds() -> dict[str, type[_Workload]]:
+    """Phase name -> workload class."""
+    kinds = {}
+    for kind in _Workload.__subclasses__():
+        kinds[str(kind.model_fields["phase"].default)] = kind
+    return kinds

@@ -1,0 +1,5 @@
+"""``python -m viewer.cli``."""
+
+from viewer.cli import main
+
+main()

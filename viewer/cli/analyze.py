@@ -1,0 +1,96 @@
+"""``roofline analyze``: one scenario as a table, JSON, CSV or Parquet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from viewer.cli.common import OUTPUT_OPTIONS, SCENARIO_OPTIONS, command_with, console, emit, note, scenario_of
+
+if TYPE_CHECKING:
+    from viewer.analyze import Analysis
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("analyze")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS}, analyze_command))
+
+
+def analyze_command(
+    model: Annotated[
+        str | None, typer.Argument(help="catalog name, config.json, folder, .safetensors, .gguf")
+    ] = None,
+    hardware: Annotated[str | None, typer.Argument(help="device name, or a YAML/JSON file")] = None,
+    options: Any = None,
+) -> int:
+    """Analyze one scenario: time, bound and bytes of every op, totals, memory.
+
+    Example: roofline analyze llama-2-13b nvidia/a6000 --phase decode --context 2047
+    """
+    from viewer.analyze import Analysis
+
+    result = Analysis(scenario_of(model, hardware, options))
+    for line in result.notes:
+        note(line)
+    emit(options, lambda: result.frame, result.to_dict, lambda: print_table(result))
+    return 1 if result.memory.fits is False else 0
+
+
+def print_table(result: Analysis) -> None:
+    """The table for a person: ops, totals, memory."""
+    from rich.table import Table
+
+    from viewer.units import format_quantity as si
+
+    scenario = result.scenario
+    out = console()
+    load = " ".join(
+        f"{k} {v}" for k, v in scenario.workload.model_dump().items() if k != "phase" and v is not None
+    )
+    out.print(
+        f"{result.plan.model.name} on {result.plan.hardware.name}: {scenario.workload.phase}, {load}, "
+        f"{scenario.compression}, fusion {scenario.assumptions.fusion}"
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("op", "×", "FLOPs", "bytes", "FLOP/B", "type", "bound", "time", "share"):
+        table.add_column(
+            heading, justify="left" if heading in ("op", "type", "bound") else "right", no_wrap=True
+        )
+    total = result.totals.time_s or 1.0
+    many = len({row["phase"] for row in result.rows}) > 1
+    for row in result.rows:
+        name = f"{row['phase']}: {row['name']}" if many else row["name"]
+        table.add_row(
+            name,
+            str(row["repeat"]),
+            si(row["matmul_flops"] + row["vector_flops"], ""),
+            si(row["dram_bytes"], "B"),
+            f"{row['arithmetic_intensity']:.3g}",
+            row["math_types"],
+            row["bound"],
+            si(row["time_s"], "s"),
+            f"{100 * row['repeat'] * row['time_s'] / total:.1f}%",
+        )
+    out.print(table)
+    print_totals(result, out)
+
+
+def print_totals(result: Analysis, out: Any) -> None:
+    """Totals, phases and memory in a few lines."""
+    from viewer.units import format_quantity as si
+
+    t, m = result.totals, result.memory
+    out.print(
+        f"total {si(t.time_s, 's', 5)} ({t.label}; no overlap {si(t.upper_time_s, 's')}), "
+        f"{si(t.matmul_flops, 'FLOP')}, {si(t.dram_bytes, 'B')}, {t.tokens_per_s:,.4g} tokens/s"
+    )
+    phases = [f"{k.removesuffix('_s').upper()} {si(v, 's', 4)}" for k, v in result.phases.items() if v]
+    if phases:
+        out.print(", ".join(phases))
+    fit = "no capacity known" if m.fits is None else "fits" if m.fits else "DOES NOT FIT"
+    out.print(
+        f"memory {si(m.total_bytes, 'B')} of {si(m.usable_bytes, 'B')} usable: {fit} (weights {si(m.weight_bytes, 'B')}, "
+        f"KV {si(m.kv_cache_bytes, 'B')}, activations {si(m.activation_peak_bytes, 'B')}, overhead "
+        f"{si(m.overhead_bytes, 'B')}); max batch {m.max_batch}, max context {m.max_context}"
+    )
