@@ -90,7 +90,7 @@ def print_totals(result: Analysis, out: Any) -> None:
         out.print(", ".join(phases))
     fit = "no capacity known" if m.fits is None else "fits" if m.fits else "DOES NOT FIT"
     out.print(
-        f"memory {si(m.total_bytes, 'B')} of {si(m.usable_bytes, 'B')} usable: {fit} (weights {si(m.weight_bytes, 'B')}, "
-        f"KV {si(m.kv_cache_bytes, 'B')}, activations {si(m.activation_peak_bytes, 'B')}, overhead "
+        f"memory {si(m.total_bytes, 'B')} of {si(m.usable_bytes, 'B')} usable: {fit} "
+        f"(weights {si(m.weight_bytes, 'B')}, KV {si(m.kv_cache_bytes, 'B')}, activations {si(m.activation_peak_bytes, 'B')}, overhead "
         f"{si(m.overhead_bytes, 'B')}); max batch {m.max_batch}, max context {m.max_context}"
     )

@@ -201,7 +201,7 @@ def emit(
 
 
 def clean(value: Any) -> Any:
-    """``value`` as JSON types: numpy scalars to Python, NaN and infinities to null, whole floats to ints below 2**53."""
+    """``value`` as JSON types: numpy scalars to Python, NaN and infinities to null, whole floats to ints."""
     if isinstance(value, dict):
         return {str(k): clean(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -235,7 +235,7 @@ def atomic(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        os.chmod(temporary, 0o644)
+        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
