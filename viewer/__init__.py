@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _LAZY = {
-    "Analysis": "viewer.analyze",
+    "Analysis": "viewer.analysis",
     "Assumptions": "viewer.scenario",
     "Decode": "viewer.workload",
     "Generation": "viewer.workload",
@@ -17,7 +17,7 @@ _LAZY = {
     "Parallel": "viewer.scenario",
     "Prefill": "viewer.workload",
     "Scenario": "viewer.scenario",
-    "analyze": "viewer.analyze",
+    "analyze": "viewer.analysis",
     "load_model": "viewer.models",
 }
 

@@ -9,7 +9,7 @@ import typer
 from viewer.cli.common import OUTPUT_OPTIONS, SCENARIO_OPTIONS, command_with, console, emit, note, scenario_of
 
 if TYPE_CHECKING:
-    from viewer.analyze import Analysis
+    from viewer.analysis import Analysis
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def analyze_command(
 
     Example: roofline analyze llama-2-13b nvidia/a6000 --phase decode --context 2047
     """
-    from viewer.analyze import Analysis
+    from viewer.analysis import Analysis
 
     result = Analysis(scenario_of(model, hardware, options))
     for line in result.notes:
@@ -89,8 +89,13 @@ def print_totals(result: Analysis, out: Any) -> None:
     if phases:
         out.print(", ".join(phases))
     fit = "no capacity known" if m.fits is None else "fits" if m.fits else "DOES NOT FIT"
-    out.print(
-        f"memory {si(m.total_bytes, 'B')} of {si(m.usable_bytes, 'B')} usable: {fit} "
-        f"(weights {si(m.weight_bytes, 'B')}, KV {si(m.kv_cache_bytes, 'B')}, activations {si(m.activation_peak_bytes, 'B')}, overhead "
-        f"{si(m.overhead_bytes, 'B')}); max batch {m.max_batch}, max context {m.max_context}"
+    parts = (
+        ("weights", m.weight_bytes),
+        ("KV", m.kv_cache_bytes),
+        ("state", m.state_bytes),
+        ("activations", m.activation_peak_bytes),
+        ("overhead", m.overhead_bytes),
     )
+    held = ", ".join(f"{name} {si(value, 'B')}" for name, value in parts if value)
+    out.print(f"memory {si(m.total_bytes, 'B')} of {si(m.usable_bytes, 'B')} usable: {fit} ({held})")
+    out.print(f"max batch {m.max_batch}, max context {m.max_context}")

@@ -134,7 +134,7 @@ def models_show(
 def hardware_list(options: Any = None) -> int:
     """All devices: memory, bandwidth, the 16-bit peak."""
     from hardware_specs import available
-    from viewer.plan import hardware_of
+    from viewer.planned import hardware_of
 
     rows = []
     for name in available():
@@ -171,7 +171,7 @@ def hardware_show(
     name: Annotated[str, typer.Argument(help="device name, or a YAML/JSON file")], options: Any = None
 ) -> int:
     """Every figure of a device with its kind, how it was checked, and its source."""
-    from viewer.plan import hardware_of
+    from viewer.planned import hardware_of
 
     hw = hardware_of(name)
     rows = [

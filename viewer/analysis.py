@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from viewer import memory as mem
-from viewer.plan import Plan, evaluate, plan_of
+from viewer.planned import Plan, evaluate, plan_of
 from viewer.results import TimeRule, frame_of, rows_of, totals_of
 from viewer.roofline import Evaluation
 from viewer.scenario import SCHEMA_VERSION, Scenario, scenario_from
