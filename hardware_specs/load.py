@@ -26,7 +26,7 @@ def load(name: str | Path) -> Hardware:
         path = Path(name).expanduser()
         try:
             stamp = path.stat().st_mtime_ns, path.stat().st_size
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             raise HardwareError(f"{path}: no such file") from None
         return _load_file(path, stamp)
     return _load_known(resolve(name))

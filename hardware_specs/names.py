@@ -58,7 +58,7 @@ def file_of(name: str) -> Path:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[^a-z0-9]+", text.lower().replace("+", " plus ")) if word)
+    return tuple(word for word in re.split(r"[^a-z0-9]+", text.lower().replace("+", "plus")) if word)
 
 
 @cache
