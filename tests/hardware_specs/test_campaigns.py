@@ -38,7 +38,7 @@ def test_broken_campaign_is_told_by_file(folder: Path, text: str, says: str) -> 
         hardware_specs.measured_for("h200")
 
 
-def test_unknown_device_is_refused(folder: Path) -> None:
+def test_unknown_device_is_refused() -> None:
     with pytest.raises(HardwareError, match="unknown hardware"):
         hardware_specs.measured_for("h201x")
 
