@@ -129,7 +129,11 @@ class Work:
 
 
 class KernelModel(Protocol):
-    """The names that a module must have to be a kernel class model (modules satisfy it structurally)."""
+    """The names that a module must have to be a kernel class model (modules satisfy it structurally).
+
+    Optional: ``ANCHOR_COLUMNS`` (numeric columns that identify a row of a class; REQUIRED when absent) and
+    ``m2_and_coordinates(table, device, constants) -> (m2_s, features)`` (both at the price of one).
+    """
 
     OPS: tuple[str, ...]
     """Values of the column ``op`` that it handles."""
@@ -151,7 +155,7 @@ class KernelModel(Protocol):
         """FLOPs and bytes of each row."""
 
     def class_key(self, table: Table) -> str | TextArray:
-        """Kernel class: ``"formats|library|structure"``, one for the table or one a row."""
+        """Kernel class ``"formats|library|rest"``: formats as ``act*weight`` (or one), library ``-`` if unnamed."""
 
     def m2(self, table: Table, device: Device, constants: Constants) -> FloatArray:
         """Physics estimate of the seconds of each row, with the constants of one class."""

@@ -58,9 +58,9 @@ def work(table: Table, device: Device) -> Work:
 
 
 def class_key(table: Table) -> str | TextArray:
-    """``act|weight|library`` and ``|in_model`` for calls timed inside a model (cold L2, no graph of one op)."""
-    launch = "|in_model" if str(table["launch"]) == "in_model" else ""
-    return f"{table['act_format']}|{tiles.weight_format(table)}|{str(table['library']) or '-'}{launch}"
+    """``act*weight|library|graph`` or ``|in_model`` for calls timed inside a model (cold L2)."""
+    launch = "in_model" if str(table["launch"]) == "in_model" else "graph"
+    return f"{table['act_format']}*{tiles.weight_format(table)}|{str(table['library']) or '-'}|{launch}"
 
 
 def _simple(table: Table, device: Device, constants: Constants) -> FloatArray:
