@@ -5,9 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_MESSAGE = 1000
+
 
 class HardwareError(ValueError):
-    """A device, a figure or a file that cannot be used; the message is a single line for the user."""
+    """A device, a figure or a file that cannot be used; the message is a single line for the user.
+
+    What a file says may stand in the message, so characters that do not print are escaped and the
+    length is bounded.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message[:MAX_MESSAGE])
+        super().__init__(line + ("…" if len(message) > MAX_MESSAGE else ""))
 
 
 def nearest(given: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from hardware_specs.errors import HardwareError, nearest
 
 ROOT = Path(__file__).resolve().parent
+
+MAX_NAME = 200
 
 # Short names that fit several files, and what is meant by them without further words.
 DEFAULTS = {
@@ -61,7 +63,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[^a-z0-9]+", text.lower().replace("+", "plus")) if word)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def resolve(name: str) -> str:
     """The device meant by ``name``: exact, a known short name, or words that fit one device only.
 
@@ -69,7 +71,7 @@ def resolve(name: str) -> str:
     HardwareError when nothing fits (with the nearest match) or when several do (with the candidates).
     """
     names = available()
-    words = _words(name)
+    words = _words(name[:MAX_NAME])
     exact = [known for known in names if words and words in (_words(known), _words(known.split("/", 1)[1]))]
     if len(exact) == 1:
         return exact[0]
@@ -87,6 +89,7 @@ def resolve(name: str) -> str:
 
 def _not_found(name: str, names: list[str]) -> str:
     parts = {known.split("/", 1)[1]: known for known in names}
+    name = name[:MAX_NAME]
     close = nearest(name, names) or parts.get(nearest(name, parts) or "")
     hint = f"; did you mean {close!r}?" if close else ""
     return (

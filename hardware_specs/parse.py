@@ -64,6 +64,10 @@ def _parse_json(text: str, name: str) -> Any:
         return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise HardwareError(f"{name}: line {error.lineno}: not JSON: {error.msg}") from None
+    except HardwareError:
+        raise
+    except ValueError as error:  # a number of thousands of digits
+        raise HardwareError(f"{name}: {error}") from None
     except RecursionError:
         raise HardwareError(f"{name}: nested more than {MAX_DEPTH} levels") from None
 
@@ -80,6 +84,10 @@ def _parse_yaml(text: str, name: str) -> Any:
         where = f"line {mark.line + 1}: " if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise HardwareError(f"{name}: {where}not YAML: {problem}") from None
+    except HardwareError:
+        raise
+    except ValueError as error:  # a number of thousands of digits
+        raise HardwareError(f"{name}: {error}") from None
 
 
 def _refuse_tricks(text: str, name: str, loader: Any) -> None:
@@ -120,6 +128,10 @@ def _yaml_loader() -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen: set[str] = set()
             for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise yaml.constructor.ConstructorError(
+                        None, None, "a field name has to be a word", key.start_mark
+                    )
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
                         None, None, f"{str(key.value)[:60]}: given twice", key.start_mark

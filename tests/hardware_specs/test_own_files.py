@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import hardware_specs
 from hardware_specs import HardwareError
@@ -134,12 +136,35 @@ def test_too_large_a_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None
         ("nan.json", '{"name": NaN}', "NaN is not a number"),
         ("half.json", '{"name": ', "line 1: not JSON"),
         ("control.yaml", "a: \x07", "not YAML"),
+        ("digits.yaml", "a: " + "9" * 10_000, "digits"),
+        ("digits.json", '{"a": ' + "9" * 10_000 + "}", "digits"),
+        ("listkey.yaml", "? [a, b]\n: 1", "field name"),
+        ("numberkey.yaml", GOOD + "1: 2\n", "1: "),
+        ("newline.json", '{"a\\nb\\u001b[31m\\ud800": 1, "schema_version": 1}', "a\\nb\\x1b[31m\\ud800"),
     ],
 )
 def test_hostile_files(tmp_path: Path, name: str, text: str, says: str) -> None:
     with pytest.raises(HardwareError) as caught:
         hardware_specs.load(write(tmp_path, text, name))
     assert says in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_change_of_a_file_escapes_as_another_error(tmp_path: Path, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(GOOD)))
+    length = data.draw(st.integers(0, 60))
+    alphabet = st.sampled_from(list("abe0159.-+_:,{}[]&*!?|>'\"#%@~ \n\t\x00é\U0001f600"))
+    text = GOOD[:start] + "".join(data.draw(st.lists(alphabet, max_size=12))) + GOOD[start + length :]
+    path = write(tmp_path, text)
+    message = f"{path}: "
+    try:
+        hardware_specs.load(path)
+    except HardwareError as error:
+        message = str(error)
+    assert message.startswith(f"{path}: ")
+    assert message.isprintable()
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
