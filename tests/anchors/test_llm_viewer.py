@@ -25,7 +25,10 @@ PROJECTIONS = {
 # (model, phase, batch, sequence, op) -> (FLOPs, bytes): LLM-Viewer 472f71f, w16a16kv16, nvidia_A6000
 RETYPED = {
     ("llama-2-13b", "prefill", 1, 1024, "q_proj"): (53_687_091_200, 52_428_800 + 10_485_760 + 10_485_760),
-    ("llama-2-13b", "prefill", 1, 1024, "gate_proj"): (144_955_146_240, 141_557_760 + 10_485_760 + 28_311_552),
+    ("llama-2-13b", "prefill", 1, 1024, "gate_proj"): (
+        144_955_146_240,
+        141_557_760 + 10_485_760 + 28_311_552,
+    ),
     ("llama-2-13b", "decode", 1, 1024, "k_proj"): (52_428_800, 52_428_800 + 10_240 + 10_240),
     ("llama-2-13b", "decode", 1, 1024, "down_proj"): (141_557_760, 141_557_760 + 27_648 + 10_240),
 }
@@ -58,10 +61,18 @@ def test_projections_of_every_case():
             row = cache[key][PROJECTIONS[line["op"]]]
             assert row["matmul_flops"] == float(line["ops"]), (key, line["op"])
             if line["setting"] == "w16a16kv16":
-                names = ("weight_bytes", "act_read_bytes", "act_write_bytes", "kv_read_bytes", "kv_write_bytes")
+                names = (
+                    "weight_bytes",
+                    "act_read_bytes",
+                    "act_write_bytes",
+                    "kv_read_bytes",
+                    "kv_write_bytes",
+                )
                 assert row["dram_bytes"] == sum(float(line[n]) for n in names), (key, line["op"])
             compared += 1
-    assert compared == 3 * 2 * 4 * 3 * 2 * 2 * 7  # models, devices, loads, settings, flash, phases, projections
+    assert (
+        compared == 3 * 2 * 4 * 3 * 2 * 2 * 7
+    )  # models, devices, loads, settings, flash, phases, projections
 
 
 def test_known_differences():

@@ -55,9 +55,13 @@ def test_a_grid_of_a_million_points(benchmark):
     assert benchmark.pedantic(run, rounds=3).shape == (1000, 1000)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["analyze", "llama-2-13b", "nvidia/a6000"]], ids=["help", "analyze"])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["analyze", "llama-2-13b", "nvidia/a6000"]], ids=["help", "analyze"]
+)
 def test_process(benchmark, arguments):
     done = benchmark.pedantic(
-        lambda: subprocess.run([*COMMAND, *arguments], capture_output=True, check=True), rounds=5, warmup_rounds=1
+        lambda: subprocess.run([*COMMAND, *arguments], capture_output=True, check=True),
+        rounds=5,
+        warmup_rounds=1,
     )
     assert done.stdout

@@ -22,7 +22,10 @@ GOOD = {
 }
 BROKEN_CONFIGS = {
     "missing hidden": ({**GOOD, "hidden_size": None}, "missing hidden_size"),
-    "missing layers": ({k: v for k, v in GOOD.items() if k != "num_hidden_layers"}, "missing num_hidden_layers"),
+    "missing layers": (
+        {k: v for k, v in GOOD.items() if k != "num_hidden_layers"},
+        "missing num_hidden_layers",
+    ),
     "missing vocabulary": ({k: v for k, v in GOOD.items() if k != "vocab_size"}, "missing vocab_size"),
     "a word for a number": ({**GOOD, "num_attention_heads": "four"}, "num_attention_heads"),
     "a boolean for a number": ({**GOOD, "hidden_size": True}, "hidden_size = true"),
@@ -100,7 +103,15 @@ def test_json_follows_the_contract(capsys):
     assert qkv["layer_group"] == "0-39"
     assert qkv["math_type"] == "fp16"
     assert qkv["bound"] == "memory"
-    assert set(qkv) >= {"bitops", "bops_mac", "weight_bytes", "lower_time_s", "upper_time_s", "notes", "kv_read_bytes"}
+    assert set(qkv) >= {
+        "bitops",
+        "bops_mac",
+        "weight_bytes",
+        "lower_time_s",
+        "upper_time_s",
+        "notes",
+        "kv_read_bytes",
+    }
     total = sum(op["repeat"] * op["time_s"] for op in data["ops"])
     assert total == pytest.approx(data["totals"]["time_s"], rel=1e-12)
 
@@ -149,6 +160,7 @@ def test_lists(capsys):
 
 
 def test_import_is_light():
-    code = "import sys, viewer, viewer.cli; viewer.cli.build(); print([m for m in ('dash','pandas','plotly') if m in sys.modules])"
+    heavy = "[m for m in ('dash', 'pandas', 'plotly') if m in sys.modules]"
+    code = f"import sys, viewer, viewer.cli; viewer.cli.build(); print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
