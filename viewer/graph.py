@@ -158,6 +158,11 @@ class Op:
         return sum(w.values for w in self.weights if not w.tied)
 
     @cached_property
+    def active_parameter_count(self) -> int:
+        """Parameters that one token uses (routed experts override it: k of E)."""
+        return self.parameter_count
+
+    @cached_property
     def weight_stored_bytes(self) -> float:
         """Bytes of its own weights in memory (tied ones are stored elsewhere)."""
         return sum(w.stored_bytes for w in self.weights if not w.tied)
@@ -229,6 +234,11 @@ class Graph:
     def parameter_count(self) -> int:
         """Logical parameters of the model."""
         return sum(group.repeat * op.parameter_count for group, op in self)
+
+    @cached_property
+    def active_parameter_count(self) -> int:
+        """Parameters that one token uses: all, less the experts that it does not pick."""
+        return sum(group.repeat * op.active_parameter_count for group, op in self)
 
     def map_groups(self, change: Any) -> Graph:
         """The graph with ``change(group) -> group`` applied to each group."""

@@ -7,6 +7,7 @@ arrays that broadcast against each other, so that a whole sweep is one step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -70,6 +71,22 @@ def visible_cached(seg: Segment, window: float | None = None, chunk: float | Non
     return seg.cached if window is None else np.minimum(seg.cached, max(window - 1.0, 0.0))
 
 
+RowKind: TypeAlias = "Callable[[Step, str], Number]"
+_ROW_KINDS: dict[str, RowKind] = {}
+
+
+def row_kind(name: str) -> Callable[[RowKind], RowKind]:
+    """Register ``rows(step, argument)`` for tensors whose row kind is "name:argument"; a second one is refused."""
+
+    def register(function: RowKind) -> RowKind:
+        if name in _ROW_KINDS:
+            raise ValueError(f"row kind {name!r} is registered already")
+        _ROW_KINDS[name] = function
+        return function
+
+    return register
+
+
 @dataclass(frozen=True)
 class Step:
     """One forward pass: segments of the decoder, rows that reach the head, and what other towers process.
@@ -103,7 +120,7 @@ class Step:
         object.__setattr__(self, "_rows", rows)
 
     def rows(self, kind: str) -> Number:
-        """Rows of a tensor of this kind: tokens, sampled, requests, source, image, context, pairs[:WINDOW]."""
+        """Rows of a tensor of this kind: tokens, sampled, requests, source, image, context, pairs[:W], routed:K, …"""
         found = self._rows.get(kind)
         if found is None:
             found = self._rows[kind] = self._resolve(kind)
@@ -111,7 +128,7 @@ class Step:
 
     def _resolve(self, kind: str) -> Number:
         name, _, argument = kind.partition(":")
-        window = float(argument) if argument else None
+        window = float(argument) if argument and name in ("pairs", "context") else None
         total: Number = 0.0
         if name == "pairs":
             for seg in self.segments:
@@ -124,6 +141,10 @@ class Step:
         elif name == "source_context":
             for seg in self.source:
                 total = total + seg.count * (seg.new + seg.cached)
+        elif name == "routed":
+            total = self.tokens * float(argument)
+        elif name in _ROW_KINDS:
+            total = _ROW_KINDS[name](self, argument)
         else:
             raise KeyError(f"unknown row kind {kind!r}")
         return total

@@ -11,15 +11,22 @@ from viewer.models.emit import Context, emit
 from viewer.models.spec import LayerSpec, ModelSpec, NormSpec
 from viewer.ops.elementwise import Add, Norm
 from viewer.ops.linear import Embedding, Linear
+from viewer.ops.routing import UNIFORM, Routing
 
 __all__ = ["build_graph", "emit_layer"]
 _ = _blocks
 
 
-def build_graph(spec: ModelSpec, attention: Literal["flash", "eager"] = "flash", mla: str = "auto") -> Graph:
+def build_graph(
+    spec: ModelSpec,
+    attention: Literal["flash", "eager"] = "flash",
+    mla: str = "auto",
+    routing: Routing = UNIFORM,
+) -> Graph:
     """The graph of one pass: prologue (embedding, towers), layer groups in order of first layer, epilogue.
 
-    ``attention``: flash (one kernel) or eager (scores in memory). ``mla``: auto, naive or absorbed.
+    ``attention``: flash (one kernel) or eager (scores in memory). ``mla``: auto, naive or absorbed. ``routing``: how
+    tokens spread over experts (uniform, Zipf, a histogram; padding to tiles).
     """
     ctx = Context(
         hidden=spec.hidden,
@@ -27,6 +34,7 @@ def build_graph(spec: ModelSpec, attention: Literal["flash", "eager"] = "flash",
         attention=attention,
         mla=mla,
         n_layers=len(spec.layers),
+        routing=routing,
     )
     groups: list[LayerGroup] = []
     for tower in spec.towers:

@@ -14,6 +14,7 @@ from viewer import formats
 from viewer.formats import TensorFormat
 from viewer.graph import Op, Tensor, Weight
 from viewer.ops.linear import Linear
+from viewer.ops.routing import UNIFORM, Routing
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Context:
 
     ``attention``: flash (one fused kernel) or eager (explicit scores). ``mla``: auto, naive or absorbed.
     ``prefix``: put before op names of towers (``encoder_``), so that rules can address them. ``rows``: the row kind
-    of the hidden state (tokens; source or image for towers).
+    of the hidden state (tokens; source or image for towers). ``routing``: how tokens spread over experts.
     """
 
     hidden: int
@@ -35,6 +36,7 @@ class Context:
     rows: str = "tokens"
     layer: int = 0
     n_layers: int = 1
+    routing: Routing = UNIFORM
 
     def at(self, **changes: Any) -> Context:
         """A copy with some fields replaced."""
