@@ -136,7 +136,11 @@ class Math:
 
 @dataclass(frozen=True)
 class Op:
-    """Base of all ops. ``math`` has one entry per matrix product of the op, in the order of its cost function."""
+    """Base of all ops. ``math`` has one entry per matrix product of the op, in the order of its cost function.
+
+    ``extra_vector``: conversion work as (row kind or "once", vector FLOPs per row), set by lowering. ``operands``: how
+    a policy wants the first operands (activations; queries, probabilities); empty is as they are stored.
+    """
 
     name: str
     inputs: tuple[Tensor, ...] = ()
@@ -144,9 +148,8 @@ class Op:
     weights: tuple[Weight, ...] = ()
     math: tuple[Math, ...] = ()
     notes: tuple[str, ...] = ()
-    extra_vector: tuple[
-        tuple[str, float], ...
-    ] = ()  # conversion work: (row kind or "once", vector FLOPs per row)
+    operands: tuple[TensorFormat, ...] = ()
+    extra_vector: tuple[tuple[str, float], ...] = ()
     kind: ClassVar[str] = "op"
     products: ClassVar[int] = 0
     collective: ClassVar[str] = ""

@@ -13,7 +13,9 @@ import numpy as np
 
 from hardware_specs import Hardware, HardwareError
 from hardware_specs import load as load_hardware
-from viewer.errors import InputError, unknown
+from viewer.compression import Compression
+from viewer.compression import load as load_compression
+from viewer.errors import InputError
 from viewer.fusion import fuse
 from viewer.graph import Graph, Op
 from viewer.lowering import lower
@@ -21,6 +23,7 @@ from viewer.models import ModelSpec, build_graph, load_model
 from viewer.ops import count
 from viewer.roofline import Evaluation, Rates, rate, rates_for
 from viewer.scenario import Parallel, Scenario
+from viewer.storage import store
 from viewer.workload import Step
 
 
@@ -64,8 +67,6 @@ def _plan(
     structure: tuple[str, str, str, str],
 ) -> Plan:
     fusion, attention, mla, clock = structure
-    if compression not in ("checkpoint", "w16a16"):
-        raise unknown("compression", compression, ("checkpoint", "w16a16"))
     if parallel != Parallel():
         raise InputError("parallel layouts are not part of this version: use one device")
     model = load_model(model_name)
@@ -73,9 +74,12 @@ def _plan(
     eager = fusion == "eager" or attention == "eager"
     graph = build_graph(model, "eager" if eager else "flash", mla)
     parameters = graph.parameter_count
-    graph = fuse(graph, fusion)  # type: ignore[arg-type]
+    policy = policy_of(model, compression)
+    graph = fuse(store(graph, policy, model.dtype), fusion)  # type: ignore[arg-type]
     try:
-        graph = lower(graph, hardware.capabilities)
+        graph = lower(
+            graph, hardware.capabilities, model.dtype, fuse_quantize=fusion in ("inductor", "serving")
+        )
         rates = rates_for(hardware, graph, clock)
     except HardwareError as error:
         raise InputError(str(error)) from None
@@ -89,6 +93,17 @@ def _plan(
         pairs=tuple(graph),
         parameter_count=parameters,
         active_parameter_count=parameters - inactive_parameters(graph),
+    )
+
+
+def policy_of(model: ModelSpec, compression: str) -> Compression:
+    """The compression policy of a scenario: a preset, a file, rules as JSON, or what the checkpoint says."""
+    if compression.lstrip().startswith("{"):
+        from viewer.models.config import parse_json
+
+        return load_compression(parse_json(compression, "compression"))
+    return load_compression(
+        compression, model.quantization if isinstance(model.quantization, Compression) else None
     )
 
 

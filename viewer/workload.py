@@ -138,6 +138,9 @@ class Step:
         elif name == "source":
             for seg in self.source:
                 total = total + seg.count * seg.new
+        elif name == "tiles":
+            kind, _, tile = argument.rpartition(":")
+            total = np.ceil(self.rows(kind) / float(tile))
         elif name == "source_context":
             for seg in self.source:
                 total = total + seg.count * (seg.new + seg.cached)

@@ -17,6 +17,7 @@ class Linear(Op):
 
     ``rows``: the row kind of x. ``shard``: how tensor parallelism splits it (column: outputs, row: inputs,
     vocab: outputs of the head); None is replicated. ``bias``: values of the bias vectors.
+    ``dynamic``: scales of quantized inputs are computed at run time; ``hadamard``: inputs are rotated online.
     """
 
     rows: str = "tokens"
@@ -24,6 +25,8 @@ class Linear(Op):
     out_features: int = 0
     bias: int = 0
     shard: Literal["column", "row", "vocab"] | None = None
+    dynamic: bool = False
+    hadamard: bool = False
     kind: ClassVar[str] = "linear"
     products: ClassVar[int] = 1
 
