@@ -29,7 +29,8 @@ NAMES = {
 
 
 def _wide_sample(fmt: FloatFormat) -> np.ndarray:
-    """float32 values from below the smallest subnormal to the largest value, and all midpoints of small formats."""
+    """float32 values from below the smallest subnormal to the largest value, and all midpoints of small
+    formats."""
     rng = np.random.default_rng(1)
     low = max(np.log2(fmt.smallest_subnormal) - 2, -120)
     exponents = rng.uniform(low, np.log2(fmt.largest), 20_000)

@@ -75,6 +75,8 @@ def round_to_float(x: Array, fmt: FloatFormat) -> Array:
     step(x) = 2^(max(floor(log2 |x|), min_exponent) - mantissa_bits); q = rint(x / step) * step. Any shape;
     the dtype of ``x`` is kept, so rounding to FP32 or FP64 only shows an error when ``x`` is wider than that.
     """
+    if np.finfo(x.dtype).nmant <= fmt.mantissa_bits and fmt.min_exponent <= np.finfo(x.dtype).minexp:
+        return x.copy()  # every value of this dtype is one of the format
     step = np.ldexp(np.ones((), x.dtype), np.maximum(exponent_floor(x), fmt.min_exponent) - fmt.mantissa_bits)
     limit = min(fmt.largest, float(np.finfo(x.dtype).max))
     with np.errstate(over="ignore"):
