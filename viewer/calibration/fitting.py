@@ -21,7 +21,7 @@ from viewer.calibration.base import (
     datasheet_roofline,
     regime,
 )
-from viewer.calibration.smoother import ANCHORS, RIDGE, correction, fit_correction
+from viewer.calibration.smoother import ANCHORS, RIDGE, Relative, correction, fit_correction
 from viewer.calibration.store import ClassFit, Smoothing
 
 TINY_WEIGHT = 0.5
@@ -55,13 +55,53 @@ def _features(
     return m2_s, model.coordinates(table, device, constants, m2_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """Another class whose deviations from physics resemble this one's: its rows, fit, device, and share."""
+
+    data: ClassData
+    device: Device
+    constants: Constants
+    share: float
+
+
+def _lent(
+    model: KernelModel, lenders: Sequence[Lender], forbidden: NDArray[np.float64] | None
+) -> tuple[list[Relative], list[FloatArray]]:
+    """Rows of the lenders without the shape groups that are left out, and their anchor columns."""
+    lent, shapes = [], []
+    for one in lenders:
+        groups = _group_values(one.data.table, model.GROUP, len(one.data.time_s))
+        keep = np.ones(len(groups), dtype=bool)
+        if forbidden is not None:
+            keep = ~(groups[:, None, :] == forbidden[None, :, :]).all(axis=2).any(axis=1)
+        table = take_rows(one.data.table, np.flatnonzero(keep))
+        time_s = one.data.time_s[keep]
+        if not len(time_s):
+            continue
+        m2_s, x = _features(model, table, one.device, one.constants)
+        weight = np.where(regime(model.work(table, one.device), one.device) == 0, TINY_WEIGHT, 1.0)
+        lent.append(Relative(x, np.log(time_s / m2_s), weight, one.share))
+        shapes.append(_shape(model, table, len(time_s)))
+    return lent, shapes
+
+
+def _group_values(table: Table, columns: tuple[str, ...], rows: int) -> FloatArray:
+    return np.stack([np.broadcast_to(np.asarray(table[c], dtype=float), rows) for c in columns], axis=1)
+
+
+def _shape(model: KernelModel, table: Table, rows: int) -> FloatArray:
+    return _group_values(table, tuple(getattr(model, "ANCHOR_COLUMNS", model.REQUIRED)), rows)
+
+
 def _smooth(
-    model: KernelModel, x: FloatArray, m2_s: FloatArray, time_s: FloatArray, tiny: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], FloatArray]:
+    model: KernelModel, x: FloatArray, m2_s: FloatArray, time_s: FloatArray, tiny: NDArray[np.bool_],
+    relatives: Sequence[Relative] = (),
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:  # fmt: skip
     settings: Mapping[str, float] = getattr(model, "SMOOTHING", {})
     weight = np.where(tiny, TINY_WEIGHT, 1.0)
     return fit_correction(x, np.log(time_s / m2_s), weight, anchors=int(settings.get("anchors", ANCHORS)),
-                          ridge=float(settings.get("ridge", RIDGE)))  # fmt: skip
+                          ridge=float(settings.get("ridge", RIDGE)), relatives=relatives)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +118,7 @@ class LeftOut:
 
 def left_out(
     model: KernelModel, data: ClassData, device: Device, groups: NDArray[np.int64], count: int = FOLDS,
-    start: Constants | None = None,
+    start: Constants | None = None, lenders: Sequence[Lender] = (),
 ) -> LeftOut:  # fmt: skip
     """Out-of-fold predictions of every rung; ``start`` replaces a fit that has too few rows."""
     work = model.work(data.table, device)
@@ -98,9 +138,11 @@ def left_out(
         m1_s[test] = scores.m1_seconds(m1, compute_s[test], memory_s[test])
         constants = _constants(model, part, device, data.time_s[train], start)
         all_m2, x = _features(model, data.table, device, constants)
-        anchors, alpha = _smooth(model, x[train], all_m2[train], data.time_s[train], tiny[train])
+        unseen = np.unique(_group_values(data.table, model.GROUP, rows)[test], axis=0)
+        lent, _ = _lent(model, lenders, unseen)
+        anchors, alpha, _ = _smooth(model, x[train], all_m2[train], data.time_s[train], tiny[train], lent)
         m2_s[test] = all_m2[test]
-        m3_s[test] = all_m2[test] * np.exp(correction(x[test], x[train][anchors], alpha))
+        m3_s[test] = all_m2[test] * np.exp(correction(x[test], anchors, alpha))
     return LeftOut(np.maximum(compute_s, memory_s), m1_s, m2_s, np.fmax(m3_s, bound_s), bound_s, codes)
 
 
@@ -117,7 +159,7 @@ def _constants(
 
 def fit_class(
     model: KernelModel, data: ClassData, device: Device, *, count: int = FOLDS, start: Constants | None = None,
-    keep_points: bool = False,
+    keep_points: bool = False, lenders: Sequence[Lender] = (),
 ) -> ClassFit:  # fmt: skip
     """The calibration of one class, with its scores on left-out groups.
 
@@ -126,13 +168,15 @@ def fit_class(
     """
     rows = len(data.time_s)
     groups = scores.group_ids(data.table, model.GROUP, rows)
-    outside = left_out(model, data, device, groups, count, start)
+    outside = left_out(model, data, device, groups, count, start, lenders)
     constants = _constants(model, data.table, device, data.time_s, start)
     m2_s, x = _features(model, data.table, device, constants)
     tiny = outside.regime == 0
-    anchors, alpha = _smooth(model, x, m2_s, data.time_s, tiny)
+    lent, shapes = _lent(model, lenders, None)
+    _, alpha, anchors = _smooth(model, x, m2_s, data.time_s, tiny, lent)
     columns = tuple(getattr(model, "ANCHOR_COLUMNS", model.REQUIRED))
-    shape = np.stack([np.broadcast_to(np.asarray(data.table[c], dtype=float), rows) for c in columns], axis=1)
+    shape = _shape(model, data.table, rows)
+    everyone = np.concatenate([shape, *shapes])
     use = bool(np.isfinite(outside.m3_s).any())
     best = outside.m3_s if use else outside.m2_s
     good = np.isfinite(best)
@@ -151,7 +195,7 @@ def fit_class(
         m2_intervals=_quantiles(outside.m2_s, data.time_s, outside.regime),
         ranges=_ranges(shape, columns),
         scores=_ladder(outside, data.time_s, quantiles),
-        smoothing=Smoothing(columns, _rows(shape[anchors]), tuple(float(f"{a:.5g}") for a in alpha)),
+        smoothing=Smoothing(columns, _rows(everyone[anchors]), tuple(float(f"{a:.5g}") for a in alpha)),
         exact=_rows(np.column_stack([shape, data.time_s])) if keep_points else (),
     )
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from viewer.calibration import fitting
-from viewer.calibration.base import REGIMES
+from viewer.calibration.base import REGIMES, Constants, Device, KernelModel
+from viewer.calibration.devices import device as device_by_name
 from viewer.calibration.lookup import find_class, shipped_by_hardware
 from viewer.calibration.predict import bound_names, bounds_only, estimate_group
+from viewer.calibration.registry import model_for
 from viewer.calibration.store import Calibration, ClassFit
 from viewer.calibration.tables import Group, Problem, groups
 from viewer.errors import InputError
@@ -130,6 +132,51 @@ def _joined(
     return fitting.ClassData(op, key, table, time[rows] * 1e-6, sources)
 
 
+class _Lending:
+    """Classes of a table that lend their rows to others, each fitted once."""
+
+    def __init__(self, frame: pd.DataFrame, device: Device, own: Sequence[fitting.ClassData]) -> None:
+        self.device = device
+        self.pool: list[tuple[Device, fitting.ClassData]] = [(device, one) for one in own]
+        self.fitted: dict[tuple[str, str, str], Constants | None] = {}
+        names = set(frame["hardware"].astype(str)) if "hardware" in frame else set()
+        for name in sorted(names):
+            other = _sister(name, device)
+            if other is not None:
+                self.pool += [(other, one) for one in class_data(frame, other.name)[0]]
+
+    def to(self, model: KernelModel, data: fitting.ClassData) -> list[fitting.Lender]:
+        """The lenders of a class, by its model's ``share`` (a model without one borrows nothing)."""
+        share = getattr(model, "share", None)
+        out: list[fitting.Lender] = []
+        for device, other in self.pool if share is not None else ():
+            if other.op != data.op or (device.name == self.device.name and other.key == data.key):
+                continue
+            part = share(data.key, self.device, other.key, device) if share is not None else 0.0
+            constants = self._constants(model, device, other) if part > 0 else None
+            if constants is not None:
+                out.append(fitting.Lender(other, device, constants, part))
+        return out
+
+    def _constants(self, model: KernelModel, device: Device, data: fitting.ClassData) -> Constants | None:
+        name = (device.name, data.op, data.key)
+        if name not in self.fitted:
+            try:
+                self.fitted[name] = model.fit(data.table, device, data.time_s)
+            except ValueError:
+                self.fitted[name] = None
+        return self.fitted[name]
+
+
+def _sister(name: str, device: Device) -> Device | None:
+    """Another device of the same architecture, or None."""
+    try:
+        other = device_by_name(name)
+    except ValueError:
+        return None
+    return other if other.name != device.name and other.architecture == device.architecture else None
+
+
 def calibrate_frame(
     frame: pd.DataFrame, hardware: str, *, created: str, command: str, keep_points: bool = False,
     folds: int = fitting.FOLDS, progress: Callable[[str], None] | None = None,
@@ -138,17 +185,23 @@ def calibrate_frame(
 
     A class of too few rows takes the constants of the class that stands for it and a measured correction.
     """
-    from viewer.calibration.devices import device as device_by_name
-    from viewer.calibration.registry import model_for
-
     device = device_by_name(hardware)
     data, notes = class_data(frame, device.name)
+    lent = _Lending(frame, device, data)
     fits: list[ClassFit] = []
     for one in data:
         model = model_for(one.op)
         start = find_class(model, one.op, one.key, device, shipped_by_hardware()).constants
         try:
-            fit = fitting.fit_class(model, one, device, count=folds, start=start, keep_points=keep_points)
+            fit = fitting.fit_class(
+                model,
+                one,
+                device,
+                count=folds,
+                start=start,
+                keep_points=keep_points,
+                lenders=lent.to(model, one),
+            )
         except (ValueError, np.linalg.LinAlgError) as error:
             notes.append(f"{one.op} {one.key}: not fitted ({error})")
             continue

@@ -10,7 +10,7 @@ from typing import cast
 from viewer.calibration.base import KernelModel
 from viewer.errors import unknown
 
-MODULES = ("gemm", "attention_prefill", "attention_decode", "elementwise", "moe", "collectives")
+MODULES = ("gemm", "attention_prefill", "attention_decode", "elementwise", "moe", "collectives", "profiled")
 
 
 @lru_cache(maxsize=1)
