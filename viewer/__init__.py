@@ -19,6 +19,7 @@ _LAZY = {
     "Scenario": "viewer.scenario",
     "analyze": "viewer.analysis",
     "load_model": "viewer.models",
+    "sweep": "viewer.whatif",
 }
 
 __all__ = sorted(_LAZY)

@@ -13,13 +13,14 @@ from viewer.planned import Plan, evaluate, plan_of
 from viewer.results import TimeRule, frame_of, rows_of, totals_of
 from viewer.roofline import Evaluation
 from viewer.scenario import SCHEMA_VERSION, Scenario, scenario_from
-from viewer.workload import Decode, Generation, Prefill, Step, Workload, decode_step
+from viewer.workload import Decode, Generation, Step, Workload, decode_step
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Decode steps of an answer that are evaluated one by one; a longer answer is integrated over this many points.
-MAX_DECODE_POINTS = 4096
+#: Decode steps of an answer that are evaluated one by one. The time of a step is piecewise linear in the context, so
+#: the mean over this many equally spaced steps stands for a longer answer.
+MAX_DECODE_POINTS = 256
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Part:
-    """One phase of a workload: its step and how many times it runs."""
+    """One phase of a workload: its step, how many times it runs, and how many points stand for these times."""
 
     phase: str
     step: Step
     steps: int
-    weights: Any = None
+    points: int = 1
 
 
 class Analysis:
@@ -133,7 +134,7 @@ class Analysis:
         return Totals(
             **{name: s[name] for name in _DIRECT},
             activation_bytes=s["activation_read_bytes"] + s["activation_write_bytes"],
-            tokens_per_s=tokens / s["time_s"] if s["time_s"] else 0.0,
+            tokens_per_s=float(tokens) / s["time_s"] if s["time_s"] else 0.0,
             energy_j=None if tdp is None else float(tdp.value) * s["time_s"],
             label="bound",
         )
@@ -249,33 +250,37 @@ def make_scenario(
     return scenario_from({**data, **rest})
 
 
-def parts_of(workload: Workload) -> list[Part]:
-    """The phases of a workload: one step, or a prefill and the decode steps of an answer as one array."""
-    if isinstance(workload, Generation):
-        parts = [Part("prefill", workload.step(), 1)]
-        count = workload.output - 1
-        if count:
-            points = min(count, MAX_DECODE_POINTS)
-            contexts = np.linspace(workload.prompt, workload.prompt + count - 1.0, points)
-            parts.append(Part("decode", decode_step(float(workload.batch), contexts), count))
+def parts_of(
+    workload: Workload,
+    over: dict[str, Any] | None = None,
+    trailing: dict[str, Any] | None = None,
+    last: bool = False,
+) -> list[Part]:
+    """The phases of a workload: one step, or a prefill and the decode steps of an answer as one array.
+
+    ``over`` replaces fields by arrays; ``trailing`` holds the same arrays with one more axis, along which the decode
+    steps lie. ``last``: only the last decode step (what memory needs).
+    """
+    over = over or {}
+    if not isinstance(workload, Generation):
+        return [Part(workload.phase, workload.step(**over), 1)]
+    parts = [Part("prefill", workload.step(**over), 1)]
+    count = workload.output - 1
+    if not count:
         return parts
-    phase = (
-        "prefill"
-        if isinstance(workload, Prefill)
-        else "decode"
-        if isinstance(workload, Decode)
-        else workload.phase
-    )
-    return [Part(phase, workload.step(), 1)]
+    fields = {**workload.numeric(), **(over if last else trailing or over)}
+    if last:
+        return [*parts, Part("decode", decode_step(fields["batch"], fields["prompt"] + (count - 1.0)), count)]
+    points = min(count, MAX_DECODE_POINTS)
+    contexts = fields["prompt"] + np.linspace(0.0, count - 1.0, points)
+    return [*parts, Part("decode", decode_step(fields["batch"], contexts), count, points)]
 
 
-def produced_tokens(workload: Workload) -> float:
+def produced_tokens(workload: Workload, over: dict[str, Any] | None = None) -> Any:
     """Tokens that the workload yields: prompt tokens processed, one per decode request, or the whole answer."""
     if isinstance(workload, Generation):
-        return float(workload.batch * workload.output)
-    if isinstance(workload, Prefill):
-        return float(workload.batch * workload.prompt)
-    return float(workload.step().tokens)
+        return {**workload.numeric(), **(over or {})}["batch"] * float(workload.output)
+    return workload.step(**(over or {})).tokens
 
 
 def memory_account(scenario: Scenario, plan: Plan, parts: list[Part]) -> Memory:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 #: Modules with a ``register(app)``, in the order in which --help lists their commands.
-MODULES = ("analyze", "catalog", "kernels")
+MODULES = ("analyze", "whatif", "catalog")
 
 app = typer.Typer(
     name="roofline",
