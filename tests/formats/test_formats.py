@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from viewer import formats
 from viewer.errors import InputError
-from viewer.formats.gguf_types import BLOCKS
+from viewer.formats.gguf_types import BLOCKS, TYPE_IDS, block_of
 
 # The published table (bits per stored value), each with the arithmetic that gives it.
 TABLE = {
@@ -178,3 +178,5 @@ def test_gguf_sizes_match_the_maintained_package() -> None:
         kind for kind in theirs if kind not in ("f32", "f16", "f64", "bf16", "i8", "i16", "i32", "i64")
     }
     assert quantized <= set(BLOCKS), f"types the package knows and the table lacks: {quantized - set(BLOCKS)}"
+    assert {int(kind.value): kind.name.lower() for kind in gguf.GGML_QUANT_SIZES} == TYPE_IDS
+    assert all(block_of(kind) == tuple(theirs[kind]) for kind in TYPE_IDS.values() if kind != "q8_1")

@@ -48,6 +48,22 @@ BLOCKS: dict[str, tuple[int, int, float, str, int, bool, bool]] = {
 PLAIN = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "f64": "fp64"}
 
 
+# enum ggml_type of llama.cpp ggml/include/ggml.h; the gaps are types that were removed
+TYPE_IDS = {
+    0: "f32", 1: "f16", 2: "q4_0", 3: "q4_1", 6: "q5_0", 7: "q5_1", 8: "q8_0", 9: "q8_1", 10: "q2_k", 11: "q3_k",
+    12: "q4_k", 13: "q5_k", 14: "q6_k", 15: "q8_k", 16: "iq2_xxs", 17: "iq2_xs", 18: "iq3_xxs", 19: "iq1_s",
+    20: "iq4_nl", 21: "iq3_s", 22: "iq2_s", 23: "iq4_xs", 24: "i8", 25: "i16", 26: "i32", 27: "i64", 28: "f64",
+    29: "iq1_m", 30: "bf16", 34: "tq1_0", 35: "tq2_0", 39: "mxfp4", 40: "nvfp4", 41: "q1_0",
+}  # fmt: skip
+# bytes of the plain types
+PLAIN_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "i8": 1, "i16": 2, "i32": 4, "i64": 8}
+
+
+def block_of(kind: str) -> tuple[int, int]:
+    """(values, bytes) of the smallest piece of a tensor of this type."""
+    return (1, PLAIN_BYTES[kind]) if kind in PLAIN_BYTES else BLOCKS[kind][:2]
+
+
 def build(kind: str) -> TensorFormat:
     """The format of GGUF block type ``kind`` (lower case, without the ``gguf_`` prefix)."""
     values, size, bits, value_type, group, symmetric, codebook = BLOCKS[kind]
