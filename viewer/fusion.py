@@ -22,6 +22,7 @@ MERGED_LINEARS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("q_proj", "k_proj", "v_proj"), "qkv_proj"),
     (("q_proj", "k_proj"), "qk_proj"),
     (("gate_proj", "up_proj"), "gate_up_proj"),
+    (("experts_gate", "experts_up"), "experts_gate_up"),
     (("q_a_proj", "kv_a_proj"), "qkv_a_proj"),
     (("q_proj", "kv_a_proj"), "q_kv_a_proj"),
 )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from viewer import formats
 from viewer.graph import Graph, LayerGroup, Op, layer_range_name
 from viewer.models import blocks as _blocks  # registers the emitters
 from viewer.models.emit import Context, emit
-from viewer.models.spec import LayerSpec, ModelSpec, NormSpec
-from viewer.ops.elementwise import Add, Norm
+from viewer.models.layers import norm_op
+from viewer.models.spec import ModelSpec
 from viewer.ops.linear import Embedding, Linear
 from viewer.ops.routing import UNIFORM, Routing
 
-__all__ = ["build_graph", "emit_layer"]
+__all__ = ["build_graph"]
 _ = _blocks
 
 
@@ -38,82 +38,23 @@ def build_graph(
     )
     groups: list[LayerGroup] = []
     for tower in spec.towers:
-        groups += tower.groups(spec, ctx)
+        groups += tower.opening(spec, ctx)
     prologue = _prologue(spec, ctx)
     if prologue:
         groups.append(LayerGroup("embedding", tuple(prologue)))
-    by_spec: dict[LayerSpec, list[int]] = {}
+    by_spec: dict[Any, list[int]] = {}
     for index, layer in enumerate(spec.layers):
         by_spec.setdefault(layer, []).append(index)
     for layer, indices in by_spec.items():
         members = tuple(indices)
-        ops = emit_layer(layer, ctx.at(layer=indices[0]))
+        ops = emit(layer, ctx.at(layer=indices[0]))
         groups.append(LayerGroup(layer_range_name(members), tuple(ops), members))
     epilogue = _epilogue(spec, ctx)
     if epilogue:
         groups.append(LayerGroup("head", tuple(epilogue)))
+    for tower in spec.towers:
+        groups += tower.closing(spec, ctx)
     return Graph(tuple(groups), len(spec.layers), spec.notes)
-
-
-def emit_layer(layer: LayerSpec, ctx: Context) -> list[Op]:
-    """One layer: norms, mixer, feed-forward and residual adds in execution order."""
-    if layer.parallel:
-        return _parallel_layer(layer, ctx)
-    ops: list[Op] = []
-    for part, block in (("attn", layer.mixer), ("mlp", layer.ffn)):
-        if block is None:
-            continue
-        target = f"{part}_block_out"
-        source = "normed" if layer.norms != "post" else "hidden"
-        if layer.norms != "post":
-            ops.append(norm_op(layer.norm, ctx, f"{part}_norm", "hidden", "normed"))
-        ops += emit(block, ctx.at(source=source, target=target))
-        if layer.norms != "pre":
-            ops.append(norm_op(layer.norm, ctx, f"{part}_post_norm", target, target))
-        ops.append(add_op(ctx, f"{part}_add", target))
-    return ops
-
-
-def _parallel_layer(layer: LayerSpec, ctx: Context) -> list[Op]:
-    """Mixer and feed-forward side by side: x + mixer(norm(x)) + ffn(norm(x)) (GPT-J, Falcon, NeoX, Phi, Cohere)."""
-    ops: list[Op] = [norm_op(layer.norm, ctx, "attn_norm", "hidden", "normed")]
-    mlp_source = "normed"
-    if layer.parallel_norms == 2:
-        mlp_source = "mlp_normed"
-        ops.append(norm_op(layer.norm, ctx, "mlp_norm", "hidden", mlp_source))
-    ops += emit(layer.mixer, ctx.at(source="normed", target="attn_block_out"))
-    ops += emit(layer.ffn, ctx.at(source=mlp_source, target="mlp_block_out"))
-    ops.append(add_op(ctx, "attn_add", "attn_block_out"))
-    ops.append(add_op(ctx, "mlp_add", "mlp_block_out"))
-    return ops
-
-
-def norm_op(norm: NormSpec, ctx: Context, name: str, source: str, target: str, rows: str = "") -> Norm:
-    """A norm over the hidden width from tensor ``source`` to ``target``."""
-    h = ctx.hidden
-    weights = (ctx.weight(name, h * norm.weights_per_value),) if norm.weights_per_value else ()
-    return Norm(
-        name=ctx.prefix + name,
-        inputs=(ctx.tensor(source, h, rows),),
-        outputs=(ctx.tensor(target, h, rows),),
-        weights=weights,
-        rows=rows or ctx.rows,
-        flops=norm.flops_per_value * h,
-        special=1.0,
-    )
-
-
-def add_op(ctx: Context, name: str, source: str) -> Add:
-    """hidden += source."""
-    h = ctx.hidden
-    hidden = ctx.tensor("hidden", h)
-    return Add(
-        name=ctx.prefix + name,
-        inputs=(ctx.tensor(source, h), hidden),
-        outputs=(hidden,),
-        rows=ctx.rows,
-        flops=1.0 * h,
-    )
 
 
 def _prologue(spec: ModelSpec, ctx: Context) -> list[Op]:
