@@ -75,13 +75,17 @@ class Weight:
 class Cache:
     """What one layer keeps per request: ``widths`` are the row widths kept per token (K heads x d, V heads x d_v, …).
 
-    ``heads`` rows of each width are kept per token. ``window``: at most that many tokens are kept.
+    ``heads`` rows of each width are kept per token. ``window``: at most that many tokens are kept. ``memory``: whose
+    tokens: "self" (the request's own), "source" (an encoder's output), or "activation" (keys and values that live only
+    within the step: encoders keep nothing). ``quantizable``: whether a compression policy may change its formats.
     """
 
     heads: int
     widths: tuple[int, ...]
     formats: tuple[TensorFormat, ...]
     window: float | None = None
+    memory: str = "self"
+    quantizable: bool = True
 
     @cached_property
     def values_per_token(self) -> int:

@@ -92,13 +92,13 @@ class Step:
     """One forward pass: segments of the decoder, rows that reach the head, and what other towers process.
 
     ``source``: encoder segments (encoder-decoder models): ``new`` source tokens encoded in this step, ``cached``
-    ones whose cross-attention keys and values are only read. ``image_tokens``: rows of a vision tower.
+    ones whose cross-attention keys and values are only read. ``images``: pictures that a vision tower encodes.
     """
 
     segments: tuple[Segment, ...]
     sampled_rows: Number
     source: tuple[Segment, ...] = ()
-    image_tokens: Number = 0.0
+    images: Number = 0.0
     tokens: Number = field(init=False)
     requests: Number = field(init=False)
     _rows: dict[str, Number] = field(init=False, repr=False, compare=False)
@@ -115,12 +115,11 @@ class Step:
             "tokens": tokens,
             "sampled": self.sampled_rows,
             "requests": requests,
-            "image": self.image_tokens,
         }
         object.__setattr__(self, "_rows", rows)
 
     def rows(self, kind: str) -> Number:
-        """Rows of a tensor of this kind: tokens, sampled, requests, source, image, context, pairs[:W], routed:K, …"""
+        """Rows of a tensor of this kind: tokens, sampled, requests, source, context, pairs[:W], routed:K, image:N, …"""
         found = self._rows.get(kind)
         if found is None:
             found = self._rows[kind] = self._resolve(kind)
@@ -146,6 +145,8 @@ class Step:
                 total = total + seg.count * (seg.new + seg.cached)
         elif name == "routed":
             total = self.tokens * float(argument)
+        elif name == "image":
+            total = self.images * float(argument)
         elif name in _ROW_KINDS:
             total = _ROW_KINDS[name](self, argument)
         else:

@@ -66,7 +66,12 @@ def test_table_of_equality(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "published"),
-    [("chatglm3-6b", 6_243_584_000), ("llama-2-13b", 13_015_864_320), ("llama-3.1-8b", 8_030_261_248)],
+    [
+        ("chatglm3-6b", 6_243_584_000),
+        ("dit-xl-2", 675_129_632),
+        ("llama-2-13b", 13_015_864_320),
+        ("llama-3.1-8b", 8_030_261_248),
+    ],
 )
 def test_published_total(name: str, published: int) -> None:
     assert build_graph(load_model(name)).parameter_count == published

@@ -22,11 +22,13 @@ def build_graph(
     attention: Literal["flash", "eager"] = "flash",
     mla: str = "auto",
     routing: Routing = UNIFORM,
+    vision: bool = False,
 ) -> Graph:
     """The graph of one pass: prologue (embedding, towers), layer groups in order of first layer, epilogue.
 
     ``attention``: flash (one kernel) or eager (scores in memory). ``mla``: auto, naive or absorbed. ``routing``: how
-    tokens spread over experts (uniform, Zipf, a histogram; padding to tiles).
+    tokens spread over experts (uniform, Zipf, a histogram; padding to tiles). ``vision``: with the image towers of a
+    multimodal model (its own count and every text-only workload leave them out).
     """
     ctx = Context(
         hidden=spec.hidden,
@@ -37,7 +39,8 @@ def build_graph(
         routing=routing,
     )
     groups: list[LayerGroup] = []
-    for tower in spec.towers:
+    towers = (*spec.vision, *spec.towers) if vision else spec.towers
+    for tower in towers:
         groups += tower.opening(spec, ctx)
     prologue = _prologue(spec, ctx)
     if prologue:
@@ -52,7 +55,7 @@ def build_graph(
     epilogue = _epilogue(spec, ctx)
     if epilogue:
         groups.append(LayerGroup("head", tuple(epilogue)))
-    for tower in spec.towers:
+    for tower in towers:
         groups += tower.closing(spec, ctx)
     return Graph(tuple(groups), len(spec.layers), spec.notes)
 

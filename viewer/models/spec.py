@@ -34,7 +34,8 @@ class AttentionSpec:
     ``qk_norm``: None, "head" (a weight of head_dim shared by the heads), "full" (a weight over all heads) or "none"
     (a norm without weight). ``rotary_dim``: rotated values per head (0: none). ``sinks``: learned sink logits per head.
     ``output_gate``: q_proj is twice as wide and gates the output. ``value_shared``: values are the keys' projection
-    (no v_proj, both are cached). ``reuses_cache``: reads an earlier layer's cache (no k, v, append).
+    (no v_proj, both are cached). ``reuses_cache``: reads an earlier layer's cache (no k, v, append). ``k_bias``: the
+    bias of k where it differs from that of v. ``span``: tokens that attend to each other in a vision tower.
     """
 
     heads: int
@@ -55,6 +56,8 @@ class AttentionSpec:
     reuses_cache: bool = False
     fused_qkv: bool = False
     causal: bool = True
+    k_bias: bool | None = None
+    span: int = 0
     extra: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -97,14 +100,17 @@ class ModelSpec:
     ``positions``: rows of a learned position table (0: none). ``embed_dim``: width of the embedding when it differs
     from ``hidden`` (projected). ``embed_norm``: a norm after the embedding. ``head_bias``: values of the head's bias.
     ``max_positions``: the length the model was made for (a longer one is computed, with a note). ``towers``: parts
-    (encoder, vision) that a family's builder emits. ``published``: the published parameter count and its source.
+    (encoder, vision) that a family's builder emits. ``default_source``: source tokens of an encoder-decoder model when
+    a workload names none (0: a decoder alone). ``vision``: towers for images, built on demand. ``one_pass``: no cache
+    and no next token (diffusion, image encoders): a step is one pass over all tokens. ``published``: the
+    published parameter count and its source.
     """
 
     name: str
     model_type: str
     hidden: int
     vocab: int
-    layers: tuple[LayerSpec, ...]
+    layers: tuple[Any, ...]
     tied: bool = False
     positions: int = 0
     embed_dim: int = 0
@@ -118,6 +124,9 @@ class ModelSpec:
     published_source: str = ""
     notes: tuple[str, ...] = ()
     towers: tuple[Any, ...] = ()
+    vision: tuple[Any, ...] = ()
+    default_source: int = 0
+    one_pass: bool = False
     quantization: Any = field(default=None, compare=False)
     config: Any = field(default=None, compare=False, repr=False)
     checkpoint: Any = field(default=None, compare=False, repr=False)

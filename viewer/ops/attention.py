@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from viewer.graph import Cache, Op
 from viewer.ops.cost import OpCost, base_cost, cost_of
-from viewer.workload import Number, Step
+from viewer.workload import Number, Step, row_kind
 
 #: Vector FLOPs per attended pair and head besides the exponential: scale, maximum, subtract, sum (modelling 2.2).
 VECTOR_FLOPS_PER_PAIR = 4.0
@@ -18,7 +18,8 @@ class AttentionBase(Op):
     """Common shape: N query heads, a cache of K key/value heads, head widths d_qk and d_v.
 
     ``window``: positions a query may see (None: all). ``chunk``: block-local attention. ``causal``: False for
-    encoders. ``memory``: what is attended to: "self" (the segments' own cache) or "source" (encoder output).
+    encoders. ``memory``: what is attended to: "self" (the segments' own cache), "source" (cross-attention to encoder
+    output), "encoder" (an encoder's own tokens) or "image" (of an image's ``tokens``, ``span`` see each other).
     """
 
     heads: int = 1
@@ -28,7 +29,9 @@ class AttentionBase(Op):
     window: float | None = None
     chunk: float | None = None
     causal: bool = True
-    memory: Literal["self", "source"] = "self"
+    memory: Literal["self", "source", "encoder", "image"] = "self"
+    tokens: int = 0
+    span: int = 0
     kept_ratio: float = 1.0
 
     def keys(self) -> Cache:
@@ -62,16 +65,8 @@ class ValueMatmul(AttentionBase):
     products: ClassVar[int] = 1
 
 
-def attended_pairs(op: AttentionBase, step: Step) -> Number:
-    """(query, key) pairs that the fused kernel multiplies."""
-    if op.memory == "source":
-        return source_pairs(step)
-    if not op.causal:
-        return step.all_pairs(op.window)
-    return step.causal_pairs(op.window, op.chunk) * op.kept_ratio
-
-
-def source_pairs(step: Step) -> Number:
+@row_kind("source_pairs")
+def source_pairs(step: Step, _: str = "") -> Number:
     """Cross-attention pairs: new decoder tokens x source tokens of the same request."""
     total: Number = 0.0
     for seg, src in zip(step.segments, step.source, strict=False):
@@ -79,13 +74,57 @@ def source_pairs(step: Step) -> Number:
     return total
 
 
-def cache_rows(op: AttentionBase, step: Step) -> Number:
-    """Cache rows that are read once per kernel."""
+@row_kind("encoder_pairs")
+def encoder_pairs(step: Step, _: str = "") -> Number:
+    """Pairs of an encoder: every new source token with every other of its request."""
+    total: Number = 0.0
+    for src in step.source:
+        total = total + src.count * src.new * src.new
+    return total
+
+
+@row_kind("image_pairs")
+def image_pairs(step: Step, argument: str) -> Number:
+    """Pairs of a vision tower, ":TOKENS:SPAN": each of an image's tokens sees ``span`` tokens (all, or a window)."""
+    tokens, _, span = argument.partition(":")
+    return step.images * (float(tokens) * float(span))
+
+
+def pair_rows(op: AttentionBase) -> str:
+    """Row kind of the full products n_q * n_kv, as the eager form computes and stores them."""
+    if op.memory == "image":
+        return f"image_pairs:{op.tokens}:{op.span}"
+    if op.memory != "self":
+        return f"{op.memory}_pairs"
+    window = op.chunk if op.chunk is not None else op.window
+    return f"pairs:{window}" if window is not None else "pairs"
+
+
+def attended_pairs(op: AttentionBase, step: Step) -> Number:
+    """(query, key) pairs that the fused kernel multiplies."""
+    if op.memory != "self" or not op.causal:
+        return step.rows(pair_rows(op))
+    return step.causal_pairs(op.window, op.chunk) * op.kept_ratio
+
+
+def cache_rows(op: AttentionBase, step: Step, eager: bool = False) -> Number:
+    """Rows of keys and values that are read once per kernel."""
     if op.memory == "source":
         return step.rows("source_context")
-    if not op.causal:
-        return step.kv_tokens(op.window)
-    return step.kv_tokens(op.window, op.chunk) * op.kept_ratio
+    if op.memory != "self":
+        return step.rows("source" if op.memory == "encoder" else f"image:{op.tokens}")
+    if eager or not op.causal:
+        return step.kv_tokens(op.chunk if op.chunk is not None else op.window)
+    rows = step.kv_tokens(op.window, op.chunk)
+    return rows * op.kept_ratio
+
+
+def _read(cost: OpCost, op: AttentionBase, rows: Number, row_bytes: float) -> None:
+    """Books the read of keys or values: from the cache, or from the step's own activations (encoders)."""
+    if op.keys().memory == "activation":
+        cost.activation_read_bytes = cost.activation_read_bytes + rows * row_bytes
+    else:
+        cost.kv_read_bytes = rows * row_bytes
 
 
 @cost_of(Attention)
@@ -101,22 +140,16 @@ def attention_cost(op: Attention, step: Step) -> OpCost:
     cost.products = (pairs * (2.0 * op.head_dim), pairs * (2.0 * op.value_dim))
     cost.vector_flops = pairs * VECTOR_FLOPS_PER_PAIR
     cost.transcendentals = pairs
-    cost.kv_read_bytes = cache_rows(op, step) * op.keys().token_bytes
+    _read(cost, op, cache_rows(op, step), op.keys().token_bytes)
     return cost
-
-
-def eager_pairs(op: AttentionBase, step: Step) -> Number:
-    """Pairs of the unfused product: n_q * n_kv (a mask hides, it does not skip)."""
-    return source_pairs(step) if op.memory == "source" else step.all_pairs(op.window)
 
 
 @cost_of(ScoreMatmul)
 def score_cost(op: ScoreMatmul, step: Step) -> OpCost:
     """F = 2*N*d_qk*n_q*n_kv; reads Q and the keys, writes N*n_q*n_kv scores."""
     cost = base_cost(op, step)
-    cost.products = (eager_pairs(op, step) * (2.0 * op.heads * op.head_dim),)
-    rows = step.rows("source_context") if op.memory == "source" else step.kv_tokens(op.window)
-    cost.kv_read_bytes = rows * op.keys().part_bytes[0]
+    cost.products = (step.rows(pair_rows(op)) * (2.0 * op.heads * op.head_dim),)
+    _read(cost, op, cache_rows(op, step, eager=True), op.keys().part_bytes[0])
     return cost
 
 
@@ -124,7 +157,6 @@ def score_cost(op: ScoreMatmul, step: Step) -> OpCost:
 def value_cost(op: ValueMatmul, step: Step) -> OpCost:
     """F = 2*N*d_v*n_q*n_kv; reads the probabilities and the values, writes the output rows."""
     cost = base_cost(op, step)
-    cost.products = (eager_pairs(op, step) * (2.0 * op.heads * op.value_dim),)
-    rows = step.rows("source_context") if op.memory == "source" else step.kv_tokens(op.window)
-    cost.kv_read_bytes = rows * op.keys().part_bytes[-1]
+    cost.products = (step.rows(pair_rows(op)) * (2.0 * op.heads * op.value_dim),)
+    _read(cost, op, cache_rows(op, step, eager=True), op.keys().part_bytes[-1])
     return cost

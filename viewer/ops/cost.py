@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from viewer.graph import Op
 from viewer.workload import Number, Step
 
@@ -55,6 +57,9 @@ class OpCost:
         )
 
 
+#: Row kinds that may be empty in a step.
+SKIPPABLE_ROWS = frozenset({"sampled", "source", "image", "frames"})
+
 CostFunction = Callable[[Any, Step], OpCost]
 _COSTS: dict[type[Op], CostFunction] = {}
 _F = TypeVar("_F", bound=CostFunction)
@@ -78,16 +83,23 @@ def op_kinds() -> tuple[type[Op], ...]:
 
 
 def base_cost(op: Op, step: Step) -> OpCost:
-    """Bytes of the inputs, the outputs and the streamed weights; no FLOPs."""
+    """Bytes of the inputs, the outputs and the streamed weights; no FLOPs.
+
+    What processes no rows (an encoder in a decode step, a head that samples nothing) streams no weights.
+    """
     read: Number = 0.0
     for kind, row_bytes in op.read_row_bytes:
         read = read + step.rows(kind) * row_bytes
     write: Number = 0.0
     for kind, row_bytes in op.write_row_bytes:
         write = write + step.rows(kind) * row_bytes
+    runs: Number = 1.0
+    rows_kind = getattr(op, "rows", "tokens")
+    if rows_kind.partition(":")[0] in SKIPPABLE_ROWS:
+        runs = np.greater(step.rows(rows_kind), 0.0) * 1.0
     return OpCost(
-        weight_bytes=op.weight_stream_bytes,
-        weight_metadata_bytes=op.weight_stream_metadata_bytes,
+        weight_bytes=op.weight_stream_bytes * runs,
+        weight_metadata_bytes=op.weight_stream_metadata_bytes * runs,
         activation_read_bytes=read,
         activation_write_bytes=write,
     )

@@ -111,7 +111,7 @@ def append_cost(op: CacheAppend, step: Step) -> OpCost:
     """As element-wise, plus T * token_bytes of cache written (the new tokens only)."""
     cost = elementwise_cost(op, step)
     if op.cache is not None:
-        cost.kv_write_bytes = step.tokens * op.cache.token_bytes
+        cost.kv_write_bytes = step.rows(op.rows) * op.cache.token_bytes
     return cost
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from viewer.graph import Cache
 from viewer.ops.attention import VECTOR_FLOPS_PER_PAIR, AttentionBase
 from viewer.ops.cost import OpCost, base_cost, cost_of
 from viewer.ops.linear import Linear
@@ -137,13 +138,13 @@ def chosen(step: Step, key: str) -> object:
 class LatentUp(Linear):
     """kv_b: c -> N*(d_n + d_v) on the context (naive), or its two halves on query and output rows (absorbed).
 
-    ``rows`` is "expanded:RULE". ``heads``, ``value_dim``: N and d_v; ``latent_bytes``: cached bytes of one latent.
+    ``rows`` is "expanded:RULE". ``heads``, ``value_dim``: N and d_v; ``cache``: where the latents are read from.
     """
 
     rule: str = ""
     heads: int = 1
     value_dim: int = 1
-    latent_bytes: float = 0.0
+    cache: Cache | None = None
     kind: ClassVar[str] = "linear"
     choice_labels: ClassVar[tuple[str, ...]] = CHOICE_LABELS
 
@@ -157,7 +158,8 @@ def latent_up_cost(op: LatentUp, step: Step) -> OpCost:
     """
     cost = base_cost(op, step)
     cost.products = (step.rows(op.rows) * op.row_flops,)
-    cost.kv_read_bytes = step.rows(f"naive_context:{op.rule}") * op.latent_bytes
+    latent_bytes = op.cache.part_bytes[0] if op.cache is not None else 0.0
+    cost.kv_read_bytes = step.rows(f"naive_context:{op.rule}") * latent_bytes
     storage = op.inputs[0].format
     rows = step.rows(f"absorbed_tokens:{op.rule}")
     cost.activation_read_bytes = cost.activation_read_bytes + rows * storage.row_bytes(

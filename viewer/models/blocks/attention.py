@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from viewer.graph import Cache, Op, Tensor
+from viewer.graph import Cache, Op, Tensor, Weight
 from viewer.models.emit import Context, emits
 from viewer.models.spec import AttentionSpec
-from viewer.ops.attention import Attention, ScoreMatmul, ValueMatmul
+from viewer.ops.attention import Attention, ScoreMatmul, ValueMatmul, pair_rows
 from viewer.ops.elementwise import CacheAppend, Elementwise, Norm, Rope, Softmax
 
 #: RoPE costs 3 FLOPs per rotated element (two multiplies and an add, shared by a pair): modelling 2.8.
@@ -28,7 +29,8 @@ def attention_ops(spec: AttentionSpec, ctx: Context) -> list[Op]:
         heads=spec.kv_heads,
         widths=(spec.head_dim, spec.v_dim),
         formats=(ctx.dtype, ctx.dtype),
-        window=spec.window,
+        window=spec.chunk or spec.window,
+        memory="self" if spec.causal else "activation",
     )
     if not spec.reuses_cache and spec.causal:
         ops.append(_append(spec, ctx, cache))
@@ -51,7 +53,8 @@ def _projections(spec: AttentionSpec, ctx: Context) -> list[Op]:
     ops: list[Op] = [ctx.linear("q_proj", source, ("q", q_out), bias=spec.q_bias, shard="column")]
     if spec.reuses_cache:
         return ops
-    ops.append(ctx.linear("k_proj", source, ("k", k), bias=spec.kv_bias, shard="column"))
+    k_bias = spec.kv_bias if spec.k_bias is None else spec.k_bias
+    ops.append(ctx.linear("k_proj", source, ("k", k), bias=k_bias, shard="column"))
     if not spec.value_shared:
         ops.append(ctx.linear("v_proj", source, ("v", v), bias=spec.kv_bias, shard="column"))
     return ops
@@ -111,6 +114,14 @@ def _append(spec: AttentionSpec, ctx: Context, cache: Cache) -> Op:
     return CacheAppend(name=ctx.prefix + "kv_append", inputs=reads, cache=cache, rows=ctx.rows)
 
 
+def _tower(spec: AttentionSpec, ctx: Context) -> dict[str, Any]:
+    """What attention attends to, by the row kind of the hidden state: tokens, source (encoder), image:N (vision)."""
+    kind, _, tokens = ctx.rows.partition(":")
+    if kind == "image":
+        return {"memory": "image", "tokens": int(tokens), "span": spec.span or int(tokens)}
+    return {"memory": "encoder" if kind == "source" else "self"}
+
+
 def _core(spec: AttentionSpec, ctx: Context, cache: Cache) -> list[Op]:
     shape: dict[str, Any] = {
         "heads": spec.heads,
@@ -120,27 +131,34 @@ def _core(spec: AttentionSpec, ctx: Context, cache: Cache) -> list[Op]:
         "window": spec.window,
         "chunk": spec.chunk,
         "causal": spec.causal,
+        **_tower(spec, ctx),
     }
-    q_width = spec.heads * spec.head_dim
-    q = ctx.tensor("qkv" if spec.fused_qkv else "q", q_width)
-    out = ctx.tensor("attn_out", spec.heads * spec.v_dim)
+    q = ctx.tensor("qkv" if spec.fused_qkv else "q", spec.heads * spec.head_dim)
     sinks = (ctx.weight("sinks", spec.heads),) if spec.sinks else ()
+    return core_ops(ctx, q, shape, sinks)
+
+
+def core_ops(ctx: Context, q: Tensor, shape: dict[str, Any], sinks: tuple[Weight, ...] = ()) -> list[Op]:
+    """The attention core from ``q`` to "attn_out": one kernel (flash), or scores, softmax and values (eager)."""
+    heads = shape["heads"]
+    out = ctx.tensor("attn_out", heads * shape["value_dim"])
     if ctx.attention == "flash":
         return [Attention(name=ctx.prefix + "attention", inputs=(q,), outputs=(out,), weights=sinks, **shape)]
-    pairs = f"pairs:{spec.window}" if spec.window else "pairs"
-    scores = ctx.tensor("scores", spec.heads, rows=pairs)
-    probs = ctx.tensor("probs", spec.heads, rows=pairs)
+    scores_op = ScoreMatmul(name=ctx.prefix + "qk_matmul", inputs=(q,), **shape)
+    pairs = pair_rows(scores_op)
+    scores = ctx.tensor("scores", heads, rows=pairs)
+    probs = ctx.tensor("probs", heads, rows=pairs)
     softmax = Softmax(
         name=ctx.prefix + "softmax",
         inputs=(scores,),
         outputs=(probs,),
         weights=sinks,
         rows=pairs,
-        flops=4.0 * spec.heads,  # scale, maximum, subtract, sum (modelling 2.8)
-        special=1.0 * spec.heads,
+        flops=4.0 * heads,  # scale, maximum, subtract, sum (modelling 2.8)
+        special=1.0 * heads,
     )
     return [
-        ScoreMatmul(name=ctx.prefix + "qk_matmul", inputs=(q,), outputs=(scores,), **shape),
+        replace(scores_op, outputs=(scores,)),
         softmax,
         ValueMatmul(name=ctx.prefix + "pv_matmul", inputs=(probs,), outputs=(out,), **shape),
     ]

@@ -133,7 +133,7 @@ def _up(spec: MLASpec, ctx: Context, cache: Cache, rule: str) -> LatentUp:
         rule=rule,
         heads=spec.heads,
         value_dim=spec.value_dim,
-        latent_bytes=cache.part_bytes[0],
+        cache=cache,
     )
 
 
@@ -182,7 +182,7 @@ def _core(spec: MLASpec, ctx: Context, cache: Cache, rule: str) -> list[Op]:
 def _indexer(spec: MLASpec, index: IndexerSpec, ctx: Context) -> list[Op]:
     """index_q_proj, index_k_proj, index_weights_proj, norm, rope, append, score (arXiv:2512.02556, DSA)."""
     width, storage = index.heads * index.head_dim, formats.get(INDEX_FORMAT)
-    cache = Cache(heads=1, widths=(index.head_dim,), formats=(storage,))
+    cache = Cache(heads=1, widths=(index.head_dim,), formats=(storage,), quantizable=False)
     q_source = ("q_a_normed", spec.q_rank) if spec.q_rank else (ctx.source, ctx.hidden)
     key = ctx.tensor("index_k", index.head_dim)
     turned = (ctx.tensor("index_q", index.heads * spec.rope), ctx.tensor("index_k", spec.rope))

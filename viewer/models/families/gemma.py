@@ -6,10 +6,12 @@ those of the reference classes (transformers 5).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from viewer.models.config import Config
 from viewer.models.decoder import Traits, attention_spec, decoder, windowed
+from viewer.models.families.vision import siglip_stack
 from viewer.models.family import family
 from viewer.models.spec import ModelSpec
 
@@ -78,9 +80,18 @@ def _alternating(cfg: Config, traits: Traits, pattern: int) -> ModelSpec:
 
 @family("gemma3")
 def read_gemma3(cfg: Config) -> ModelSpec:
-    """The multimodal wrapper: the text model of ``text_config``, whose missing keys take the class defaults."""
+    """The multimodal wrapper: the text model of ``text_config``, whose missing keys take the class defaults.
+
+    The SigLIP tower and its projector (average pool, norm, linear) are built for workloads with images.
+    """
     text = cfg.sub("text_config")
     if text is None:
         raise cfg.fail("missing text_config (a gemma3 configuration wraps gemma3_text)")
     tied = cfg.flag("tie_word_embeddings", True)
-    return read_gemma3_text(text.merged(**GEMMA3_TEXT, tie_word_embeddings=tied))
+    spec = read_gemma3_text(text.merged(**GEMMA3_TEXT, tie_word_embeddings=tied))
+    vision = cfg.sub("vision_config")
+    if vision is None:
+        return spec
+    tokens = cfg.integer("mm_tokens_per_image", 256)
+    tower = siglip_stack(vision, project_to=spec.hidden, tokens_after=tokens)
+    return replace(spec, vision=(tower,))
