@@ -10,8 +10,8 @@ import numpy as np
 
 from viewer import memory as mem
 from viewer.planned import Plan, evaluate, plan_of
-from viewer.results import TimeRule, frame_of, rows_of, totals_of
-from viewer.roofline import Evaluation
+from viewer.results import frame_of, rows_of, totals_of
+from viewer.roofline import Evaluation, OpSeconds, bound_seconds
 from viewer.scenario import SCHEMA_VERSION, Scenario, scenario_from
 from viewer.workload import Decode, Generation, Step, Workload, decode_step
 
@@ -94,17 +94,17 @@ class Analysis:
         return [evaluate(self.plan, part.step) for part in self.parts]
 
     @cached_property
-    def rule(self) -> TimeRule:
-        """How op times follow from bounds under the scenario's assumptions."""
-        a = self.scenario.assumptions
-        return TimeRule(a.overlap, a.launch_s)
+    def seconds(self) -> list[list[OpSeconds]]:
+        """Seconds per op and phase: the bound, or an estimate with its interval."""
+        pairs = zip(self.parts, self.evaluations, strict=True)
+        return [op_seconds(self.scenario, self.plan, part.step, evaluation) for part, evaluation in pairs]
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """One dict per op group and phase."""
         rows: list[dict[str, Any]] = []
-        for part, evaluation in zip(self.parts, self.evaluations, strict=True):
-            rows += rows_of(evaluation, self.plan.rates, self.rule, part.phase, part.steps)
+        for part, evaluation, seconds in zip(self.parts, self.evaluations, self.seconds, strict=True):
+            rows += rows_of(evaluation, self.plan.rates, seconds, part.phase, part.steps)
         return rows
 
     @cached_property
@@ -120,9 +120,8 @@ class Analysis:
     def time_s(self) -> float:
         """Total time alone, without rows or frame: the quick path of solvers and sliders."""
         total = 0.0
-        for part, evaluation in zip(self.parts, self.evaluations, strict=True):
-            value = evaluation.total([self.rule.seconds(t) for t in evaluation.times])
-            total += part.steps * float(np.mean(value))
+        for part, evaluation, seconds in zip(self.parts, self.evaluations, self.seconds, strict=True):
+            total += part.steps * float(np.mean(evaluation.total([one.time_s for one in seconds])))
         return total
 
     @cached_property
@@ -131,13 +130,30 @@ class Analysis:
         s = self.sums
         tdp = self.plan.hardware.tdp_w
         tokens = produced_tokens(self.scenario.workload)
+        label, low, high = self._interval()
         return Totals(
             **{name: s[name] for name in _DIRECT},
+            time_low_s=low,
+            time_high_s=high,
             activation_bytes=s["activation_read_bytes"] + s["activation_write_bytes"],
             tokens_per_s=float(tokens) / s["time_s"] if s["time_s"] else 0.0,
             energy_j=None if tdp is None else float(tdp.value) * s["time_s"],
-            label="bound",
+            label=label,
         )
+
+    def _interval(self) -> tuple[str, float, float]:
+        """(label, low, high) of the total time."""
+        if self.scenario.assumptions.fidelity == "bound":
+            return "bound", self.sums["time_low_s"], self.sums["time_high_s"]
+        from viewer.estimates import combined_interval, worst_label
+
+        names = ("time_s", "time_low_s", "time_high_s")
+        each = [tuple(row["repeat"] * row[n] for n in names) for row in self.rows]
+        low, high = combined_interval([row["kind"] for row in self.rows], each)
+        main = [
+            row["label"] for row in self.rows if row["repeat"] * row["time_s"] > 0.02 * self.sums["time_s"]
+        ]
+        return worst_label(main), low, high
 
     @cached_property
     def phases(self) -> dict[str, float | None]:
@@ -204,8 +220,6 @@ _DIRECT = (
     "time_s",
     "lower_time_s",
     "upper_time_s",
-    "time_low_s",
-    "time_high_s",
 )
 
 
@@ -248,6 +262,16 @@ def make_scenario(
         base = assumptions.model_dump() if isinstance(assumptions, Assumptions) else dict(assumptions)
         data["assumptions"] = {**base, **data["assumptions"]}
     return scenario_from({**data, **rest})
+
+
+def op_seconds(scenario: Scenario, plan: Plan, step: Step, evaluation: Evaluation) -> list[OpSeconds]:
+    """Seconds per op under the scenario's fidelity: its bound, or an estimate of the kernel that would run."""
+    a = scenario.assumptions
+    if a.fidelity == "bound":
+        return bound_seconds(evaluation.times, a.overlap, a.launch_s)
+    from viewer.estimates import estimated_seconds
+
+    return estimated_seconds(plan, evaluation, step, a.launch)
 
 
 def parts_of(

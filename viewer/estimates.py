@@ -1,13 +1,13 @@
 """Estimates of every op of a step: each op becomes the kernel that would run it, and its class's model times it.
 
-What no kernel class covers (scans, gathers, conversions) gets the general efficiencies, and says so. An estimate is never
-below the bound. Intervals of one kind of op are taken as fully correlated, those of different kinds as independent.
+What no kernel class covers (scans, gathers, conversions) gets the general efficiencies, and says so. An estimate is
+never below the bound. Intervals of one kind of op are taken as fully correlated, those of different kinds as
+independent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from viewer.ops.cost import OpCost
 from viewer.ops.elementwise import Elementwise
 from viewer.ops.linear import Embedding, Linear
 from viewer.planned import Plan
-from viewer.roofline import Evaluation, OpTime
+from viewer.roofline import Evaluation, OpSeconds, OpTime
 from viewer.workload import Number, Segment, Step
 
 #: Element-wise ops -> kinds of the kernel tables, with the tensors that kind reads and writes (in rows x width).
@@ -37,30 +37,6 @@ KINDS: dict[str, tuple[str, float]] = {
     "softmax": ("softmax", 2.0),
 }
 LABEL_ORDER = ("bound", "calibrated", "family", "uncalibrated")
-
-
-@dataclass(frozen=True)
-class OpSeconds:
-    """Seconds of one instance with their interval, and where they come from."""
-
-    time_s: Any
-    low_s: Any
-    high_s: Any
-    label: str = "bound"
-    note: str = ""
-
-
-def bound_seconds(times: Sequence[OpTime], overlap: float, launch_s: float) -> list[OpSeconds]:
-    """The bound as the time: lower + (1 - overlap) * (upper - lower) + launch_s; the interval is [lower, upper]."""
-    out = []
-    for time in times:
-        value = time.lower
-        if overlap != 1.0:
-            value = value + (1.0 - overlap) * (time.upper - time.lower)
-        if launch_s:
-            value = value + launch_s
-        out.append(OpSeconds(value, time.lower, time.upper))
-    return out
 
 
 def estimated_seconds(plan: Plan, evaluation: Evaluation, step: Step, launch: str) -> list[OpSeconds]:
@@ -98,7 +74,12 @@ def _plain(value: Any) -> Any:
 def _kernel(plan: Plan, op: Op, cost: OpCost, step: Step, launch: str) -> Estimate | None:
     if type(op) is Linear:
         return _gemm(plan, op, step, launch)
-    if isinstance(op, AttentionBase) and op.kind == "attention" and op.memory == "self" and len(op.keys().widths) == 2:
+    if (
+        isinstance(op, AttentionBase)
+        and op.kind == "attention"
+        and op.memory == "self"
+        and len(op.keys().widths) == 2
+    ):
         return _attention(plan, op, step, launch)
     if isinstance(op, Elementwise) and op.kind in KINDS:
         return _elementwise(plan, op, cost, step, launch)
@@ -185,7 +166,13 @@ def equal_prefill(seg: Segment) -> Number:
 def _plus(a: Estimate, b: Estimate) -> Estimate:
     label = max(a.label, b.label, key=LABEL_ORDER.index)
     return Estimate(
-        a.time_s + b.time_s, a.low_s + b.low_s, a.high_s + b.high_s, a.bound_s + b.bound_s, label, a.note, a.outside
+        a.time_s + b.time_s,
+        a.low_s + b.low_s,
+        a.high_s + b.high_s,
+        a.bound_s + b.bound_s,
+        label,
+        a.note,
+        a.outside,
     )
 
 
@@ -202,7 +189,7 @@ def _elementwise(plan: Plan, op: Elementwise, cost: OpCost, step: Step, launch: 
 def _generic(plan: Plan, op: Op, cost: OpCost, launch: str) -> Estimate:
     device = device_of(plan.hardware)
     flops: Any = 0.0
-    peak = 0.0
+    peak = 1.0  # no product: any rate
     for product, math in zip(cost.products, op.math, strict=True):
         flops = flops + product * math.executed
         peak = float(np.min(plan.rates.products[(math.unit, math.math_type)]))
@@ -212,7 +199,9 @@ def _generic(plan: Plan, op: Op, cost: OpCost, launch: str) -> Estimate:
         bytes_=np.asarray(cost.dram_bytes, dtype=float),
         exps=np.asarray(cost.transcendentals if device.exp_per_s else 0.0, dtype=float),
         vector_flops=np.asarray(cost.vector_flops, dtype=float),
-        vector_peak=float(np.min(plan.rates.vector_flops_per_s)) if plan.rates.vector_flops_per_s is not None else 0.0,
+        vector_peak=float(np.min(plan.rates.vector_flops_per_s))
+        if plan.rates.vector_flops_per_s is not None
+        else 0.0,
     )
     found = estimate_work(work, plan.hardware)
     extra = LAUNCH_EXTRA_S.get(launch, 0.0)
@@ -224,7 +213,9 @@ def _generic(plan: Plan, op: Op, cost: OpCost, launch: str) -> Estimate:
     )  # fmt: skip
 
 
-def combined_interval(kinds: Sequence[str], seconds: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+def combined_interval(
+    kinds: Sequence[str], seconds: Sequence[tuple[float, float, float]]
+) -> tuple[float, float]:
     """(low, high) of a sum of (time, low, high): linear within a kind of op, in quadrature across kinds."""
     below: dict[str, float] = {}
     above: dict[str, float] = {}

@@ -13,7 +13,7 @@ import numpy as np
 
 from hardware_specs import Hardware, HardwareError
 from hardware_specs import load as load_hardware
-from viewer.compression import Compression
+from viewer.compression import Compression, read_quantization
 from viewer.compression import load as load_compression
 from viewer.errors import InputError
 from viewer.fusion import fuse
@@ -102,9 +102,17 @@ def policy_of(model: ModelSpec, compression: str) -> Compression:
         from viewer.models.config import parse_json
 
         return load_compression(parse_json(compression, "compression"))
-    return load_compression(
-        compression, model.quantization if isinstance(model.quantization, Compression) else None
-    )
+    return load_compression(compression, _checkpoint_policy(model))
+
+
+def _checkpoint_policy(model: ModelSpec) -> Compression | None:
+    """What the checkpoint itself says: real formats of its tensors, else its ``quantization_config``, else None."""
+    if model.checkpoint is not None and model.checkpoint.compression is not None:
+        stored: Compression = model.checkpoint.compression
+        return stored
+    if model.config is None:
+        return None
+    return read_quantization(model.config)
 
 
 def hardware_of(name: str) -> Hardware:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from viewer.graph import Op
 from viewer.ops.cost import OpCost
-from viewer.roofline import BOUNDS, Evaluation, OpTime, Rates
+from viewer.roofline import BOUNDS, Evaluation, OpSeconds, OpTime, Rates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +56,11 @@ COLUMNS = (
     "time_low_s",
     "time_high_s",
     "label",
+    "basis",
     "notes",
 )
+#: An estimate whose bound is a smaller share of it than this is dominated by launch and latency.
+LATENCY_SHARE = 0.25
 BYTE_FIELDS = (
     "weight_bytes",
     "weight_metadata_bytes",
@@ -88,37 +90,24 @@ SUMMED = (
 )
 
 
-@dataclass(frozen=True)
-class TimeRule:
-    """How an op's time follows from its bound: lower + (1 - overlap) * (upper - lower) + launch_s."""
-
-    overlap: float = 1.0
-    launch_s: float = 0.0
-
-    def seconds(self, time: OpTime) -> Any:
-        """The time of one instance."""
-        value = time.lower
-        if self.overlap != 1.0:
-            value = value + (1.0 - self.overlap) * (time.upper - time.lower)
-        return value + self.launch_s if self.launch_s else value
-
-
 def _mean(value: Any) -> float:
     return float(value.mean()) if isinstance(value, np.ndarray) else float(value)
 
 
 def rows_of(
-    evaluation: Evaluation, rates: Rates, rule: TimeRule, phase: str, steps: int = 1
+    evaluation: Evaluation, rates: Rates, seconds: Sequence[OpSeconds], phase: str, steps: int = 1
 ) -> list[dict[str, Any]]:
     """One dict per op. Values are for one instance; where the step had arrays (an answer's decode steps), the mean."""
     return [
-        _row(group, op, cost, time, rates, rule, phase, steps)
-        for (group, op), cost, time in zip(evaluation.ops, evaluation.costs, evaluation.times, strict=True)
+        _row(group, op, cost, time, rates, one, phase, steps)
+        for (group, op), cost, time, one in zip(
+            evaluation.ops, evaluation.costs, evaluation.times, seconds, strict=True
+        )
     ]
 
 
 def _row(
-    group: Any, op: Op, cost: OpCost, time: OpTime, rates: Rates, rule: TimeRule, phase: str, steps: int
+    group: Any, op: Op, cost: OpCost, time: OpTime, rates: Rates, seconds: OpSeconds, phase: str, steps: int
 ) -> dict[str, Any]:
     dense = executed = bitops = 0.0
     for product, math in zip(cost.products, op.math, strict=True):
@@ -129,7 +118,6 @@ def _row(
     dram = _mean(cost.dram_bytes)
     vector = _mean(cost.vector_flops)
     first = op.math[0] if op.math else None
-    seconds = _mean(rule.seconds(time))
     row: dict[str, Any] = {
         "phase": phase,
         "name": op.name,
@@ -154,14 +142,17 @@ def _row(
     names = ("tensor_time_s", "vector_time_s", "special_time_s", "dram_time_s", "link_time_s")
     for name, value in zip(names, time.resources, strict=True):
         row[name] = _mean(value)
-    row["bound"] = BOUNDS[_common(time.bound)]
-    row["slack"] = _mean(time.slack)
     row["lower_time_s"] = _mean(time.lower)
     row["upper_time_s"] = _mean(time.upper)
-    row["time_s"] = seconds
-    row["time_low_s"] = row["lower_time_s"]
-    row["time_high_s"] = row["upper_time_s"]
-    row["label"] = "bound"
+    row["bound"] = BOUNDS[_common(time.bound)]
+    if seconds.label != "bound" and row["lower_time_s"] < LATENCY_SHARE * _mean(seconds.time_s):
+        row["bound"] = "latency"
+    row["slack"] = _mean(time.slack)
+    row["time_s"] = _mean(seconds.time_s)
+    row["time_low_s"] = _mean(seconds.low_s)
+    row["time_high_s"] = _mean(seconds.high_s)
+    row["label"] = seconds.label
+    row["basis"] = seconds.note
     row["notes"] = _notes(op, cost)
     return row
 
@@ -207,7 +198,19 @@ def frame_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 _TEXT = frozenset(
-    ("phase", "name", "kind", "layer_group", "math_type", "math_types", "unit", "bound", "label", "notes")
+    (
+        "phase",
+        "name",
+        "kind",
+        "layer_group",
+        "math_type",
+        "math_types",
+        "unit",
+        "bound",
+        "label",
+        "basis",
+        "notes",
+    )
 )
 
 

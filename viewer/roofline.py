@@ -167,3 +167,27 @@ class Evaluation:
         for (group, _), value in zip(self.ops, values, strict=True):
             result = result + value * float(group.repeat)
         return result
+
+
+@dataclass(frozen=True)
+class OpSeconds:
+    """Seconds of one instance with their interval, and where they come from."""
+
+    time_s: Any
+    low_s: Any
+    high_s: Any
+    label: str = "bound"
+    note: str = ""
+
+
+def bound_seconds(times: Sequence[OpTime], overlap: float, launch_s: float) -> list[OpSeconds]:
+    """The bound as the time: lower + (1 - overlap) * (upper - lower) + launch_s; the interval is [lower, upper]."""
+    out = []
+    for time in times:
+        value = time.lower
+        if overlap != 1.0:
+            value = value + (1.0 - overlap) * (time.upper - time.lower)
+        if launch_s:
+            value = value + launch_s
+        out.append(OpSeconds(value, time.lower, time.upper))
+    return out

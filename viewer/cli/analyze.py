@@ -81,10 +81,13 @@ def print_totals(result: Analysis, out: Any) -> None:
     from viewer.units import format_quantity as si
 
     t, m = result.totals, result.memory
-    out.print(
-        f"total {si(t.time_s, 's', 5)} ({t.label}; no overlap {si(t.upper_time_s, 's')}), "
-        f"{si(t.matmul_flops, 'FLOP')}, {si(t.dram_bytes, 'B')}, {t.tokens_per_s:,.4g} tokens/s"
-    )
+    if t.label == "bound":
+        kind = f"bound; without overlap {si(t.upper_time_s, 's')}"
+    else:
+        interval = f"{si(t.time_low_s, 's')} to {si(t.time_high_s, 's')}"
+        kind = f"estimate, {t.label}; 90 % {interval}; bound {si(t.lower_time_s, 's')}"
+    out.print(f"total {si(t.time_s, 's', 5)} ({kind})")
+    out.print(f"{si(t.matmul_flops, 'FLOP')}, {si(t.dram_bytes, 'B')}, {t.tokens_per_s:,.4g} tokens/s")
     phases = [f"{k.removesuffix('_s').upper()} {si(v, 's', 4)}" for k, v in result.phases.items() if v]
     if phases:
         out.print(", ".join(phases))

@@ -69,18 +69,25 @@ def load_path(path: Path) -> ModelSpec:
         if not config.exists():
             raise InputError(f"folder {path.name!r} holds no config.json")
         return load_path(config)
-    if path.suffix in (".gguf", ".safetensors"):
-        from viewer.checkpoints import model_config
-
-        raw, checkpoint = model_config(path)
-        return replace(spec_of(raw, where=path.name), name=path.stem, checkpoint=checkpoint)
+    if path.suffix in (".gguf", ".safetensors") or path.name.endswith(".safetensors.index.json"):
+        return _from_header(path)
     raw = read_json(path)
-    sidecar = path.with_name("hf_quant_config.json")
-    if sidecar.exists() and "quantization_config" not in raw:
+    sidecar = path.with_name(path.name.removesuffix("config.json") + "hf_quant_config.json")
+    if path.name.endswith("config.json") and sidecar.exists():
         raw = {**raw, "hf_quant_config": read_json(sidecar)}
     spec = spec_of(raw, where=path.name)
     name = path.stem if path.stem != "config" else path.resolve().parent.name
     return replace(spec, name=name)
+
+
+def _from_header(path: Path) -> ModelSpec:
+    """A model whose shapes come from its configuration and whose formats from its tensors."""
+    from viewer.checkpoints import read_header
+
+    header = read_header(path)
+    if header.config is None:
+        raise InputError(f"{path.name}: no config.json beside it, and the header does not describe the model")
+    return replace(spec_of(header.config, where=path.name), name=path.stem, checkpoint=header)
 
 
 def spec_of(raw: Mapping[str, Any], where: str = "config.json") -> ModelSpec:

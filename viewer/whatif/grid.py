@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from viewer import memory as mem
-from viewer.analysis import parts_of, produced_tokens
+from viewer.analysis import op_seconds, parts_of, produced_tokens
 from viewer.planned import Plan, evaluate, plan_of, with_rates
-from viewer.results import TimeRule
 from viewer.roofline import BOUNDS
 from viewer.scenario import Scenario
 
@@ -43,7 +42,6 @@ def evaluate_points(scenario: Scenario, axes: dict[str, Any], shape: tuple[int, 
     BOUNDS) and ``fits`` (1, 0, or -1 where the capacity is not known).
     """
     plan = _rated(plan_of(scenario), axes)
-    rule = TimeRule(scenario.assumptions.overlap, scenario.assumptions.launch_s)
     load = scenario.workload
     over = {k: v for k, v in axes.items() if k in type(load).model_fields}
     trailing = {k: np.asarray(v)[..., None] for k, v in over.items()}
@@ -51,7 +49,7 @@ def evaluate_points(scenario: Scenario, axes: dict[str, Any], shape: tuple[int, 
     by_bound: list[Any] = [0.0] * len(BOUNDS)
     phase_s: dict[str, Any] = {}
     for part in parts_of(load, over, trailing):
-        seconds = _accumulate(plan, rule, part, sums, by_bound)
+        seconds = _accumulate(scenario, plan, part, sums, by_bound)
         phase_s[part.phase] = seconds / part.steps
     sums["memory_time_s"], sums["compute_time_s"] = by_bound[3], by_bound[0]
     sums["ttft_s"] = phase_s.get("prefill", np.nan)
@@ -75,16 +73,19 @@ def _rated(plan: Plan, axes: dict[str, Any]) -> Plan:
     return with_rates(plan, plan.rates.scaled(compute, bandwidth))
 
 
-def _accumulate(plan: Plan, rule: TimeRule, part: Any, sums: dict[str, Any], by_bound: list[Any]) -> Any:
+def _accumulate(scenario: Scenario, plan: Plan, part: Any, sums: dict[str, Any], by_bound: list[Any]) -> Any:
     """Add one phase to the sums; returns its seconds over all its steps."""
     rates = plan.rates
     if part.points > 1:  # a trailing axis of decode steps: rates need the same rank
         plan = with_rates(plan, _with_trailing(rates))
     evaluation = evaluate(plan, part.step)
     phase: Any = 0.0
-    for (group, op), cost, time in zip(evaluation.ops, evaluation.costs, evaluation.times, strict=True):
+    timed = op_seconds(scenario, plan, part.step, evaluation)
+    for (group, op), cost, time, one in zip(
+        evaluation.ops, evaluation.costs, evaluation.times, timed, strict=True
+    ):
         repeat = float(group.repeat * part.steps)
-        seconds = _averaged(rule.seconds(time), part.points) * repeat
+        seconds = _averaged(one.time_s, part.points) * repeat
         phase = phase + seconds
         sums["time_s"] = sums["time_s"] + seconds
         sums["lower_time_s"] = sums["lower_time_s"] + _averaged(time.lower, part.points) * repeat
@@ -95,7 +96,7 @@ def _accumulate(plan: Plan, rule: TimeRule, part: Any, sums: dict[str, Any], by_
         sums["matmul_flops"] = sums["matmul_flops"] + executed * repeat
         sums["vector_flops"] = sums["vector_flops"] + _averaged(cost.vector_flops, part.points) * repeat
         sums["dram_bytes"] = sums["dram_bytes"] + _averaged(cost.dram_bytes, part.points) * repeat
-        _by_bound(by_bound, time.bound, rule.seconds(time), repeat, part.points)
+        _by_bound(by_bound, time.bound, one.time_s, repeat, part.points)
     return phase
 
 
