@@ -36,6 +36,8 @@ MATH_TYPES: dict[str, tuple[int, tuple[str, ...]]] = {
 _INTEGER_ORDER = ("b1", "int4", "int8", "fp8")
 _FLOAT_ORDER = ("fp4", "fp6", "fp8")
 _WIDE = ("tf32", "fp32", "fp64")
+# value types that lose more than a note can say when they run in 16 bits
+_NOT_16_BIT = frozenset({"fp32", "fp64", "tf32", "int16", "int32"})
 _DIFFERENCE = {
     "fp16": "bf16 values run as fp16: what exceeds 65504 overflows",
     "bf16": "fp16 values run as bf16: 8 significant bits instead of 11",
@@ -153,15 +155,25 @@ def _scaling_allows(
 def _candidates(
     allowed: list[str], chip: Capabilities, a: TensorFormat, b: TensorFormat, default16: str
 ) -> Iterable[tuple[str, str]]:
-    """(unit, math type), best first: the tensor unit, its other 16-bit type, then the vector unit."""
+    """(unit, math type), best first.
+
+    Exact types of up to 16 bits, then wider ones of the tensor unit, then the tensor unit's other 16-bit type
+    (with a note), then the vector unit. BF16 on a chip without it runs as FP16 before anything wider.
+    """
     values = {a.value_type, b.value_type}
-    yield from (
-        ("tensor", t) for t in allowed if t in chip.tensor_types and (t != "fp64" or "fp64" in values)
-    )
-    if not values & {"fp32", "fp64", "tf32", "int16", "int32"}:
-        sixteen = (default16, *(t for t in ("fp16", "bf16") if t != default16))
-        yield from (("tensor", t) for t in sixteen if t in chip.tensor_types)
-    yield from (("vector", t) for t in allowed if t in chip.vector_types)
+    sixteen = (default16, *(t for t in ("fp16", "bf16") if t != default16))
+    others = () if values & _NOT_16_BIT else tuple(("tensor", t) for t in sixteen if t in chip.tensor_types)
+    if "bf16" in values and "bf16" not in chip.tensor_types | chip.vector_types:
+        yield from others
+    for math_type in (t for t in allowed if MATH_TYPES[t][0] <= 16):
+        if math_type in chip.tensor_types:
+            yield "tensor", math_type
+        if math_type in chip.vector_types:
+            yield "vector", math_type
+    wide = [t for t in allowed if MATH_TYPES[t][0] > 16]
+    yield from (("tensor", t) for t in wide if t in chip.tensor_types and (t != "fp64" or "fp64" in values))
+    yield from others
+    yield from (("vector", t) for t in wide if t in chip.vector_types)
 
 
 def _path(fmt: TensorFormat, math_type: str, along: bool, block_scaled: bool) -> str:

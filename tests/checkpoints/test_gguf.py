@@ -239,7 +239,7 @@ def test_hostile_headers_are_one_line(tmp_path: Path, case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, len(GOOD) - 1))
 def test_every_truncation_is_refused(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
     path = tmp_path_factory.mktemp("cut") / "x.gguf"
@@ -248,7 +248,7 @@ def test_every_truncation_is_refused(tmp_path_factory: pytest.TempPathFactory, l
         read_header(path)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=8))
 def test_any_change_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, at: int, patch: bytes

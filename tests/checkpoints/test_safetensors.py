@@ -176,7 +176,7 @@ def test_hostile_indices(tmp_path: Path, weight_map: Any, message: str) -> None:
         read_header(index)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=300))
 @example(b"{}")
 @example(b'{"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}')

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viewer.compression import Compression, available, load, names
@@ -205,6 +205,7 @@ def test_json_round_trip(name: str) -> None:
     assert load(json.loads(written.model_dump_json())).rules == policy.rules
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 79), min_size=1), st.integers(80, 90))
 def test_layer_specs_round_trip(layers: set[int], n_layers: int) -> None:
     spec = names.layer_spec(layers, n_layers)

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viewer import formats
@@ -116,6 +116,7 @@ def test_every_format_is_consistent(name: str) -> None:
     np.testing.assert_allclose(fmt.row_bytes(widths), [fmt.row_bytes(int(w)) for w in widths])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20000), st.integers(1, 64))
 def test_bytes_fall_with_bits(cols: int, rows: int) -> None:
     by_bits = [formats.get(f"int{bits}_g128").stored_bytes(rows, cols) for bits in (16, 8, 6, 5, 4, 3, 2)]
@@ -124,12 +125,14 @@ def test_bytes_fall_with_bits(cols: int, rows: int) -> None:
     assert by_group == sorted(by_group, reverse=True)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 20000), st.integers(1, 64))
 def test_a_group_as_long_as_the_row_is_per_channel(cols: int, rows: int) -> None:
     grouped, channel = formats.get(f"int4_g{cols}"), formats.get("int4_channel_s16")
     assert grouped.stored_bytes(rows, cols) == channel.stored_bytes(rows, cols)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(formats.available()), st.integers(1, 5000), st.integers(1, 50))
 def test_rows_add_up(name: str, cols: int, rows: int) -> None:
     """The tensor is its rows, but for scales shared by a whole tensor, a block, or flat groups."""

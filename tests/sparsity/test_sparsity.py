@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viewer import formats, sparsity
@@ -121,6 +121,7 @@ def test_sparsity_zero_stores_dense_elements() -> None:
     assert sparsity.get("actsparse0").column_share(7) == 1.0
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 99), st.integers(1, 98), st.sampled_from(["csr", "coo", "bitmap", "tiled-csl", "block16"])
 )
@@ -152,6 +153,7 @@ def test_window_pairs() -> None:
     assert sparsity.get("attn-w4096-g4").kv_positions(np.array([10, 10_000])).tolist() == [10, 4100]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 300), st.integers(1, 400))
 def test_window_pairs_is_the_sum(new: int, cached: int, width: int) -> None:
     assert sparsity.window_pairs(new, cached, width) == sum(min(cached + i, width) for i in range(1, new + 1))

@@ -103,7 +103,11 @@ class SemiStructured(_Stored):
         """Sparse tensor cores for this pattern, if any have it."""
         patterns = {"2:4": "fp16, bf16, int8, fp8 or fp4", "1:2": "tf32", "4:8-pair": "int4"}
         types = patterns.get(self.name)
-        return f"sparse tensor cores for {types} (sm_80 and later)" if types else "none has it: runs dense"
+        return (
+            f"sparse tensor cores for {types} (NVIDIA sm_80 and later, AMD CDNA3)"
+            if types
+            else "none has it: runs dense"
+        )
 
     def _element_bytes(self, fmt: TensorFormat, rows: int, cols: int) -> float:
         kept = ceil_div(cols * self.keep, self.of)
