@@ -174,6 +174,21 @@ class Analysis:
         return memory_account(self.scenario, self.plan, self.parts)
 
     @cached_property
+    def fusion(self) -> dict[str, Any]:
+        """What the fusion preset saves against unfused execution of the same scenario: kernels, bytes, seconds."""
+        eager = Analysis(self.scenario.with_(fusion="eager"))
+        own, other = self.sums, eager.sums
+        kernels, unfused = (sum(row["repeat"] for row in one.rows) for one in (self, eager))
+        return {
+            "preset": self.scenario.assumptions.fusion,
+            "kernels": kernels,
+            "eager_kernels": unfused,
+            "saved_dram_bytes": other["dram_bytes"] - own["dram_bytes"],
+            "eager_time_s": other["time_s"],
+            "saved_time_s": other["time_s"] - own["time_s"],
+        }
+
+    @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know: model and hardware notes, lengths beyond the model's limit, ignored options."""
         return (*self.plan.notes, *scenario_notes(self.scenario, self.plan))
@@ -202,6 +217,7 @@ class Analysis:
             "totals": asdict(self.totals),
             "memory": asdict(self.memory),
             "phases": self.phases,
+            "fusion": self.fusion,
             "notes": list(self.notes),
         }
 

@@ -91,6 +91,12 @@ def print_totals(result: Analysis, out: Any) -> None:
     phases = [f"{k.removesuffix('_s').upper()} {si(v, 's', 4)}" for k, v in result.phases.items() if v]
     if phases:
         out.print(", ".join(phases))
+    saved = result.fusion
+    if saved["preset"] != "eager":
+        out.print(
+            f"fusion {saved['preset']}: {saved['kernels']} kernels instead of {saved['eager_kernels']}, saves "
+            f"{si(saved['saved_dram_bytes'], 'B')} and {si(saved['saved_time_s'], 's')}"
+        )
     fit = "no capacity known" if m.fits is None else "fits" if m.fits else "DOES NOT FIT"
     parts = (
         ("weights", m.weight_bytes),
