@@ -76,6 +76,14 @@ def test_config_beside_wins(tmp_path: Path) -> None:
     assert header.compression.resolve("q_proj", 0, 2).weight.name == "int4_g128_asym"
 
 
+def test_one_shard_of_many(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"num_hidden_layers": 4}))
+    header = read_header(write(tmp_path / "m.safetensors", layer(0, "F8_E4M3") | layer(1, "F8_E4M3")))
+    assert header.compression is not None
+    got = [header.compression.resolve("q_proj", i, 4).weight.name for i in range(4)]
+    assert got == ["fp8_e4m3", "fp8_e4m3", "bf16", "bf16"]
+
+
 def test_written_by_the_maintained_package(tmp_path: Path) -> None:
     numpy = pytest.importorskip("numpy")
     package = pytest.importorskip("safetensors.numpy")

@@ -186,9 +186,9 @@ def _policy(
 ) -> Compression | None:
     """What config.json (and its sidecar) says; without that, what the tensors' types say."""
     if config is not None:
-        said = read_quantization(dict(config), _json_beside(path, "hf_quant_config.json"))
-        if said is not None:
-            return said
+        described = read_quantization(dict(config), _json_beside(path, "hf_quant_config.json"))
+        if described is not None:
+            return described
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     stored: dict[Site, str] = {}
     for tensor in tensors:
@@ -198,7 +198,10 @@ def _policy(
     layers = [layer for _, layer in stored if layer is not None]
     if not stored:
         return None
-    return policy(stored, max(layers, default=0) + 1, "checkpoint:safetensors")
+    # one shard of many holds some of the layers only: the configuration knows how many there are
+    said = (config or {}).get("num_hidden_layers")
+    n_layers = max(max(layers, default=0) + 1, said if isinstance(said, int) else 0)
+    return policy(stored, n_layers, "checkpoint:safetensors")
 
 
 def _scaled(tensor: TensorInfo, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
