@@ -93,11 +93,12 @@ def roofline(
     traces = roof_traces(shown, x_span, colours)
     traces += [_ghosts(before, colours)] if before else []
     traces += point_traces(points, colours)
+    traces += legend_traces(points)
     traces.append(_selected(colours))
     notes = roof_annotations(shown, x_span, y_span, colours, compact)
     notes += arrows(points, before, colours)
     if labels:
-        notes += label_points(points, x_span, y_span, colours, limit=3 if compact else 8)
+        notes += label_points(points, x_span, y_span, colours, compact)
     plot_layout = layout(
         colours,
         xaxis=log_axis(colours, "arithmetic intensity (FLOP per DRAM byte)", *x_span),
@@ -105,7 +106,7 @@ def roofline(
         annotations=notes,
         uirevision="roofline",
         dragmode="pan",
-        margin={"l": 58, "r": 12, "t": 34, "b": 46},
+        margin={"l": 62, "r": 12 if compact else 172, "t": 34, "b": 48},
         showlegend=True,
         legend={
             "orientation": "h",
@@ -136,7 +137,7 @@ def spans(
     points: Sequence[dict[str, Any]], roofs: Sequence[dict[str, Any]]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Ranges of both axes in whole decades: at least 0.1 ... 10 000 FLOP/B."""
-    x_low, x_high = decades([p["x"] for p in points] + [0.2, 9000.0], 1.2)
+    x_low, x_high = decades([p["x"] for p in points] + [0.2, 8000.0], 1.2)
     tops = [r["value"] for r in roofs if r["axis"] == "compute"]
     floors = [p["y"] for p in points]
     y_low, y_high = decades([*floors, *tops] or [1.0], 1.25)
@@ -150,20 +151,34 @@ def spans(
 def point_traces(points: Sequence[dict[str, Any]], theme: Theme) -> list[dict[str, Any]]:
     """One trace per phase and bound; the largest points lie below."""
     traces = []
-    named: set[str] = set()
     phases = list(dict.fromkeys(p["row"]["phase"] for p in points))
     for bound in BOUND_COLOURS:
         for phase in phases:
             chosen = [p for p in points if p["row"]["bound"] == bound and p["row"]["phase"] == phase]
             if chosen:
-                traces.append(_points(chosen, bound, phase, len(phases) > 1, bound not in named, theme))
-                named.add(bound)
+                traces.append(_points(chosen, bound, phase, len(phases) > 1, theme))
     return traces
 
 
-def _points(
-    chosen: list[dict[str, Any]], bound: str, phase: str, both: bool, legend: bool, theme: Theme
-) -> dict[str, Any]:
+def legend_traces(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One legend entry per bound that occurs; a click isolates that bound."""
+    found = {p["row"]["bound"] for p in points}
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": BOUND_LABELS[bound],
+            "legendgroup": bound,
+            "x": [None],
+            "y": [None],
+            "marker": {"size": 10, "symbol": "square", "color": BOUND_COLOURS[bound]},
+        }
+        for bound in BOUND_COLOURS
+        if bound in found
+    ]
+
+
+def _points(chosen: list[dict[str, Any]], bound: str, phase: str, both: bool, theme: Theme) -> dict[str, Any]:
     colour = BOUND_COLOURS[bound]
     light = both and phase == "prefill"
     return {
@@ -171,7 +186,7 @@ def _points(
         "mode": "markers",
         "name": BOUND_LABELS[bound],
         "legendgroup": bound,
-        "showlegend": legend,
+        "showlegend": False,
         "x": [p["x"] for p in chosen],
         "y": [p["y"] for p in chosen],
         "customdata": [[p["id"], hover_text(p)] for p in chosen],

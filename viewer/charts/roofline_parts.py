@@ -95,19 +95,24 @@ def _band(dram: dict[str, Any], top: dict[str, Any], x_span: Span) -> list[dict[
 def roof_annotations(
     roofs: Sequence[dict[str, Any]], x_span: Span, y_span: Span, theme: Theme, compact: bool
 ) -> list[Note]:
-    """Labels of roofs: compute at the right end (near-equal ones joined), memory along the left, ridge points below."""
+    """Labels of roofs: compute at the right (near-equal ones joined), memory beside its slope, ridge points below."""
     notes: list[Note] = []
     flats = sorted((r for r in roofs if r["axis"] == "compute"), key=lambda r: -r["value"])
-    for group in _joined(flats):
+    for group in _joined(flats, 10 ** (math.log10(y_span[1] / y_span[0]) * 15 / 440)):
         notes.append(_compute_label(group, x_span, theme, compact))
-    dram = next((r for r in roofs if r["unit"] == "dram"), None)
-    for roof in (r for r in roofs if r["axis"] == "memory"):
-        x = max(x_span[0] * 1.35, y_span[0] * 1.6 / roof["value"])
-        y = x * roof["value"]
-        if y >= y_span[1] * 0.5:
-            continue
-        text = f"{roof['label']} {amount(roof['value'], 'B/s')}"
-        notes.append(_text(text, x, y * 1.12, theme, roof["used"], "left", _about(roof)))
+    slopes = [r for r in roofs if r["axis"] == "memory"]
+    dram = next((r for r in slopes if r["unit"] == "dram"), None)
+    for index, roof in enumerate(r for r in slopes if r is not dram):
+        y = y_span[1] / (2.2 if index % 2 else 1.3)
+        text = roof["label"] if compact else f"{roof['label']} {amount(roof['value'], 'B/s')}"
+        if y / roof["value"] > x_span[0] * 3:
+            notes.append(_text(text, y / roof["value"] / 1.15, y, theme, False, "right", _about(roof)))
+    if dram:
+        used = [r["value"] for r in flats if r["used"]] or [r["value"] for r in flats] or [y_span[1]]
+        y = max(used) / 5
+        text = f"{dram['label']} {amount(dram['value'], 'B/s')}"
+        note = _text(text, y / dram["value"] * 1.15, y, theme, True, "left", _about(dram))
+        notes.append(note | {"yanchor": "top"})
     if dram and not compact:
         for roof in (r for r in flats if r["used"] and r["unit"] == "tensor"):
             ridge = roof["value"] / dram["value"]
@@ -118,11 +123,11 @@ def roof_annotations(
     return notes
 
 
-def _joined(flats: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Roofs whose values lie within 12 % share one label."""
+def _joined(flats: Sequence[dict[str, Any]], factor: float) -> list[list[dict[str, Any]]]:
+    """Roofs whose labels would touch (values within ``factor``) share one."""
     groups: list[list[dict[str, Any]]] = []
     for roof in flats:
-        if groups and groups[-1][0]["value"] < roof["value"] * 1.12:
+        if groups and groups[-1][0]["value"] < roof["value"] * factor:
             groups[-1].append(roof)
         else:
             groups.append([roof])
@@ -131,15 +136,19 @@ def _joined(flats: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _compute_label(group: list[dict[str, Any]], x_span: Span, theme: Theme, compact: bool) -> Note:
     strong = any(r["used"] for r in group)
-    units = dict.fromkeys(r["unit"] for r in group)
-    names = " · ".join(
-        ", ".join(t.upper() for r in group if r["unit"] == unit for t in r["types"])
-        + ("" if compact else f" {unit}")
-        for unit in units
-    )
-    text = f"{names} {amount(group[0]['value'], 'FLOP/s')}"
+    by_value: dict[str, list[str]] = {}
+    for roof in group:
+        unit = "" if compact or roof["unit"] == "tensor" else f" {roof['unit']}"
+        names = ", ".join(t.upper() for t in roof["types"]) + unit
+        by_value.setdefault(amount(roof["value"], "FLOP/s"), []).append(names)
+    text = " · ".join(f"{', '.join(names)} {value}" for value, names in by_value.items())
+    if len(by_value) > 1:
+        text = text.replace("FLOP/s", "", len(by_value) - 1)
     about = "<br>".join(_about(r) for r in group)
-    return _text(text, x_span[1] / 1.08, group[0]["value"] * 1.04, theme, strong, "right", about)
+    if compact:
+        return _text(text, x_span[1] / 1.08, group[0]["value"] * 1.04, theme, strong, "right", about)
+    note = _text(text, 1.0, group[0]["value"], theme, strong, "left", about)
+    return note | {"x": 1.0, "xref": "paper", "xshift": 5, "yanchor": "middle"}
 
 
 def _about(roof: dict[str, Any]) -> str:
@@ -206,34 +215,82 @@ def arrows(points: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]], t
 
 
 def label_points(
-    points: Sequence[dict[str, Any]], x_span: Span, y_span: Span, theme: Theme, limit: int
+    points: Sequence[dict[str, Any]], x_span: Span, y_span: Span, theme: Theme, compact: bool
 ) -> list[Note]:
-    """Names beside the largest points. Points that lie together share one label; at most ``limit`` labels."""
-    groups: list[list[dict[str, Any]]] = []
-    x_decades = math.log10(x_span[1] / x_span[0])
-    y_decades = math.log10(y_span[1] / y_span[0])
+    """Names beside the largest points. Points that lie together share one label; a label without room is left out.
+
+    Room is judged on a plot of about the size it will have: the figure does not know its pixels.
+    """
+    width, height = (300.0, 330.0) if compact else (560.0, 450.0)
+    x_scale = width / math.log10(x_span[1] / x_span[0])
+    y_scale = height / math.log10(y_span[1] / y_span[0])
+    places = []
     for point in points:
-        if point["share"] < 0.02:
-            continue
-        home = next((g for g in groups if _near(g[0], point, x_decades, y_decades)), None)
-        if home is not None:
-            home.append(point)
-        else:
-            groups.append([point])
+        if point["share"] >= 0.035:
+            x = math.log10(point["x"] / x_span[0]) * x_scale
+            y = math.log10(point["y"] / y_span[0]) * y_scale
+            places.append((point, x, y, 32.0 * math.sqrt(point["share"])))
+    taken: list[tuple[float, float, float, float]] = []
     notes = []
-    for group in groups[:limit]:
-        names = list(dict.fromkeys(p["row"]["name"] for p in group))
-        text = ", ".join(names[:3]) + (f" +{len(names) - 3}" if len(names) > 3 else "")
-        note = _text(text, group[0]["x"], group[0]["y"], theme, False, "left", "")
-        shift = 5 + 22 * math.sqrt(group[0]["share"])
-        note |= {"xshift": shift, "yshift": -shift - 12, "font": {"size": 11, "color": theme.ink}}
-        note.pop("hovertext")
-        notes.append(note)
+    for group in _grouped(places)[: 3 if compact else 8]:
+        text = _names(group)
+        found = _room(group, 6.3 * len(text), taken, width)
+        if found is not None:
+            note = _text(text, group[0][0]["x"], group[0][0]["y"], theme, False, found[0], "")
+            note |= {"xshift": found[1], "yshift": found[2], "yanchor": "middle"}
+            note["font"] = {"size": 11, "color": theme.ink}
+            note.pop("hovertext")
+            notes.append(note)
     return notes
 
 
-def _near(a: dict[str, Any], b: dict[str, Any], x_decades: float, y_decades: float) -> bool:
-    """Whether two points are so close (4 % of the plot's width, 5 % of its height) that labels would collide."""
-    dx = abs(math.log10(a["x"] / b["x"])) / x_decades
-    dy = abs(math.log10(a["y"] / b["y"])) / y_decades
-    return a["row"]["phase"] == b["row"]["phase"] and dx < 0.16 and dy < 0.05
+Place = tuple[dict[str, Any], float, float, float]
+
+
+def _grouped(places: Sequence[Place]) -> list[list[Place]]:
+    groups: list[list[Place]] = []
+    for place in places:
+        home = next((g for g in groups if _near(g[0], place)), None)
+        if home is None:
+            groups.append([place])
+        else:
+            home.append(place)
+    return groups
+
+
+def _near(a: Place, b: Place) -> bool:
+    """Whether two points of one phase lie so close that one label serves both."""
+    same = a[0]["row"]["phase"] == b[0]["row"]["phase"]
+    return same and abs(a[1] - b[1]) < 70 and abs(a[2] - b[2]) < 14
+
+
+def _names(group: Sequence[Place]) -> str:
+    names = list(dict.fromkeys(place[0]["row"]["name"] for place in group))
+    return ", ".join(names[:2]) + (f" +{len(names) - 2}" if len(names) > 2 else "")
+
+
+def _room(
+    group: Sequence[Place], text_width: float, taken: list[tuple[float, float, float, float]], width: float
+) -> tuple[str, float, float] | None:
+    """(anchor, x shift, y shift) of the first free place around the group's largest point, which is then taken."""
+    _, x, y, radius = group[0]
+    reach = radius + 5
+    for anchor, dx, dy in (
+        ("left", reach, -0.7 * reach),
+        ("left", reach * 0.8, reach * 0.8 + 6),
+        ("left", reach, -reach - 12),
+        ("right", -reach * 0.5, -reach - 10),
+        ("right", -reach, 0.8 * reach),
+        ("right", -reach, -0.8 * reach),
+    ):
+        left = x + dx if anchor == "left" else x + dx - text_width
+        box = (left, y + dy - 8, left + text_width, y + dy + 8)
+        inside = box[0] >= 2 and box[2] <= width
+        if inside and not any(_touch(box, other) for other in taken):
+            taken.append(box)
+            return anchor, dx, dy
+    return None
+
+
+def _touch(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

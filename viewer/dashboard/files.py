@@ -20,7 +20,11 @@ from viewer.errors import InputError
 MAX_BYTES = 4 * 2**20
 PREFIX = "file:"
 _KEY = re.compile(r"^file:([A-Za-z0-9][A-Za-z0-9_.\-]{0,79})@([0-9a-f]{16})$")
-SUFFIXES = {"model": (".json",), "hardware": (".yaml", ".yml", ".json"), "compression": (".yaml", ".yml", ".json")}
+SUFFIXES = {
+    "model": (".json",),
+    "hardware": (".yaml", ".yml", ".json"),
+    "compression": (".yaml", ".yml", ".json"),
+}
 
 
 def is_dropped(value: str) -> bool:

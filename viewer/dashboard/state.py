@@ -42,9 +42,15 @@ _MAX_TEXT = 4096
 def defaults() -> Flat:
     """Every field with its default."""
     out: Flat = {"model": "", "hardware": "", "compression": "checkpoint", "phase": "decode", **LENGTHS}
-    for model in (Assumptions, Parallel):
-        out |= {name: field.default for name, field in model.model_fields.items()}
+    out |= {name: field.default for name, field in Assumptions.model_fields.items()}
+    out |= {flat: Parallel.model_fields[name].default for flat, name in parallel_fields().items()}
     return out
+
+
+@cache
+def parallel_fields() -> dict[str, str]:
+    """Flat name -> field of the layout; a name that the assumptions have too gets ``comm_`` before it."""
+    return {f"comm_{n}" if n in Assumptions.model_fields else n: n for n in Parallel.model_fields}
 
 
 def scenario_of(flat: Any, files: Any = None) -> Scenario:
@@ -73,15 +79,13 @@ def scenario_of(flat: Any, files: Any = None) -> Scenario:
 
 def _check_schema(value: Any) -> None:
     if str(value) != str(SCHEMA_VERSION):
-        raise InputError(
-            f"schema: {str(value)[:20]!r} is not readable (this version reads {SCHEMA_VERSION})"
-        )
+        raise InputError(f"schema: {str(value)[:20]!r} is not readable (this version reads {SCHEMA_VERSION})")
 
 
 def _build(flat: Flat, files: Any) -> Scenario:
     phase = flat["phase"]
     if phase not in WORKLOADS:
-        raise InputError(f"phase: {str(unknown('phase', phase, WORKLOADS))}")
+        raise InputError(f"phase: {unknown('phase', phase, WORKLOADS)!s}")
     workload = {"phase": phase, **{name: _number(name, flat[name]) for name in WORKLOADS[phase]}}
     data = {
         "schema": SCHEMA_VERSION,
@@ -90,7 +94,7 @@ def _build(flat: Flat, files: Any) -> Scenario:
         "compression": compression_name(flat["compression"], files),
         "workload": workload,
         "assumptions": {name: flat[name] for name in Assumptions.model_fields},
-        "parallel": {name: flat[name] for name in Parallel.model_fields},
+        "parallel": {name: flat[key] for key, name in parallel_fields().items()},
     }
     return scenario_from(data)
 
@@ -144,8 +148,9 @@ def flat_of(scenario: Scenario) -> Flat:
         "compression": scenario.compression,
         "phase": load.phase,
     }
-    for part in (load, scenario.assumptions, scenario.parallel):
+    for part in (load, scenario.assumptions):
         flat |= {name: value for name, value in part if name in known and name != "phase"}
+    flat |= {key: getattr(scenario.parallel, name) for key, name in parallel_fields().items()}
     keep = ("model", "hardware", "phase")
     return {name: value for name, value in flat.items() if name in keep or value != known[name]}
 

@@ -1,0 +1,59 @@
+"""Builds the Dash application: layout, callbacks of all pages, security headers, compression of what is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dash
+
+from viewer.dashboard import layout
+from viewer.dashboard.pages import PAGES
+from viewer.dashboard.routes import add_routes
+from viewer.dashboard.web import harden
+
+INDEX = """<!DOCTYPE html>
+<html lang="en" data-mantine-color-scheme="light">
+<head>
+{%metas%}
+<title>{%title%}</title>
+{%favicon%}
+{%css%}
+</head>
+<body>
+{%app_entry%}
+<footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>"""
+
+
+def assets_folder() -> Path:
+    """The folder of stylesheet and scripts: beside the packages in a source tree, inside ``viewer`` when installed."""
+    here = Path(__file__).resolve()
+    for folder in (here.parents[2] / "assets", here.parents[1] / "assets"):
+        if (folder / "style.css").is_file():
+            return folder
+    raise FileNotFoundError("assets: style.css is neither beside the packages nor in viewer/assets")
+
+
+def create_app(**options: Any) -> dash.Dash:
+    """The application. ``options`` go to ``dash.Dash`` (for a path prefix, say)."""
+    app = dash.Dash(
+        "roofline",
+        assets_folder=str(assets_folder()),
+        assets_ignore=r".*\.(png|svg|md)$",
+        title="Roofline",
+        update_title="",
+        serve_locally=True,
+        suppress_callback_exceptions=True,
+        index_string=INDEX,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+        **options,
+    )
+    app.layout = layout.page()
+    layout.register(app)
+    for page in PAGES:
+        page.register(app)
+    add_routes(app.server)
+    harden(app)
+    return app

@@ -1,0 +1,312 @@
+"""The Analyze page: headline figures, roofline, memory, the layer's graph, and the table of ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_ag_grid as dag
+import dash_mantine_components as dmc
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+
+from viewer.analysis import Analysis
+from viewer.charts.base import CONFIG, percent
+from viewer.charts.memory_bar import memory_bar
+from viewer.charts.palette import BOUND_LABELS
+from viewer.charts.roofline import roofline
+from viewer.dashboard import view
+from viewer.dashboard.layer_graph import layer_graph
+from viewer.dashboard.state import companions, field_of, scenario_of
+from viewer.errors import InputError
+
+NAME, TITLE, PATH = "analyze", "Analyze", "/"
+SHAPES = (("●", "linear"), ("◆", "attention"), ("■", "element-wise"), ("▼", "embedding"), ("★", "experts"))
+
+
+def layout() -> list[Any]:
+    """What the page consists of."""
+    return [
+        html.Div(html.H1(id="headline"), className="headline"),
+        html.Div(id="figures", className="figures"),
+        html.Div(id="guards", className="guards"),
+        html.Div(
+            [
+                card(
+                    "Roofline",
+                    [
+                        plot("roofline", "plot-roofline"),
+                        html.Div(
+                            [html.Span([html.B(mark), " ", word]) for mark, word in SHAPES]
+                            + [
+                                html.Span("area: share of the phase’s time"),
+                                html.Span("grey band: measured"),
+                            ],
+                            className="legend-shapes",
+                        ),
+                    ],
+                    _show_switch(),
+                    "card-roofline",
+                ),
+                html.Div(
+                    [
+                        card("Memory", [plot("memory", "plot-memory")]),
+                        card(
+                            "Layer",
+                            [
+                                html.Div(
+                                    id="graph",
+                                    className="graph",
+                                    role="group",
+                                    **{"aria-label": "Ops of a layer"},
+                                )
+                            ],
+                            dmc.SegmentedControl(
+                                id="graph-colour",
+                                value="bound",
+                                size="xs",
+                                data=["bound", "time"],
+                                **{"aria-label": "Colour of the graph"},
+                            ),
+                        ),
+                    ],
+                    className="side",
+                ),
+            ],
+            className="grid-main",
+        ),
+        card("Ops", [table()], _table_tools(), "card-table"),
+        dcc.Store(id="graph-data"),
+    ]
+
+
+def plot(name: str, extra: str) -> Any:
+    """A chart in a box of fixed height, so that nothing moves when it is drawn."""
+    graph = dcc.Graph(id=name, config=CONFIG, responsive=True, style={"height": "100%"})
+    return html.Div(graph, className=f"plot {extra}")
+
+
+def card(title: str, children: list[Any], tools: Any = None, extra: str = "") -> Any:
+    """A titled box."""
+    head = html.Div([html.H2(title), tools] if tools is not None else [html.H2(title)], className="card-head")
+    return html.Div([head, *children], className=f"card {extra}".strip())
+
+
+def _show_switch() -> Any:
+    return dmc.SegmentedControl(
+        id="show",
+        value="both",
+        size="xs",
+        data=[
+            {"value": "both", "label": "both phases"},
+            {"value": "prefill", "label": "prefill"},
+            {"value": "decode", "label": "decode"},
+        ],
+        **{"aria-label": "Phases in the chart"},
+    )
+
+
+def _table_tools() -> Any:
+    links = [
+        html.A("CSV", id="link-csv", href="/data.csv", className="tool"),
+        html.A("JSON", id="link-json", href="/data.json", className="tool"),
+        html.A("Chart as HTML", id="link-html", href="/chart.html", className="tool"),
+    ]
+    search = dmc.TextInput(
+        id="table-search", placeholder="filter ops  ( / )", size="xs", **{"aria-label": "Filter ops"}
+    )
+    return html.Div([search, *links], className="row-tools")
+
+
+def _column(field: str, name: str, form: str | None = None, **extra: Any) -> dict[str, Any]:
+    column: dict[str, Any] = {"field": field, "headerName": name, **extra}
+    if form:
+        column |= {"type": "rightAligned", "valueFormatter": {"function": f"roofline_{form}(params.value)"}}
+    return column
+
+
+def table() -> Any:
+    """The table of ops: sortable, filterable; a row selects its op everywhere."""
+    columns = [
+        _column("name", "op", pinned="left", minWidth=130, width=150),
+        _column("phase", "phase", width=90),
+        _column("layers", "layers", width=112),
+        _column("repeat", "×", "count", width=95),
+        _column("bound", "bound", width=140, cellClassRules=_bound_rules()),
+        _column("total_s", "time in all", "time", sort="desc", width=125),
+        _column("share", "share", "share", width=90),
+        _column("time_s", "time each", "time", width=115),
+        _column("arithmetic_intensity", "FLOP/B", "number", width=95),
+        _column("matmul_flops", "matmul FLOP", "flop", width=125),
+        _column("dram_bytes", "DRAM traffic", "bytes", width=115),
+        _column("weight_bytes", "weights", "bytes", width=115),
+        _column("kv_read_bytes", "KV read", "bytes", width=115),
+        _column("math", "math", width=100),
+        _column("notes", "notes", minWidth=160, flex=1, tooltipField="notes"),
+    ]
+    return dag.AgGrid(
+        id="ops",
+        columnDefs=columns,
+        rowData=[],
+        getRowId="params.data.id",
+        defaultColDef={"sortable": True, "resizable": True, "suppressMovable": False, "minWidth": 70},
+        dashGridOptions={
+            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+            "animateRows": False,
+            "domLayout": "autoHeight",
+            "rowHeight": 30,
+            "headerHeight": 32,
+            "theme": {"function": "roofline_theme(theme, agGrid)"},
+            "suppressColumnVirtualisation": True,
+        },
+        className="ops-grid",
+        style={"height": None},
+    )
+
+
+def _bound_rules() -> dict[str, str]:
+    return {f"bound-{word}": f"params.value === '{word}'" for word in BOUND_LABELS}
+
+
+def register(app: Dash) -> None:
+    """The callbacks of the page."""
+    app.callback(
+        Output("headline", "children"),
+        Output("figures", "children"),
+        Output("guards", "children"),
+        Output("roofline", "figure"),
+        Output("memory", "figure"),
+        Output("ops", "rowData"),
+        Output("graph-data", "data"),
+        Output("errors", "data"),
+        Input("scenario", "data"),
+        Input("baseline", "data"),
+        Input("theme", "data"),
+        Input("show", "value"),
+        Input("compact", "data"),
+        Input("url", "pathname"),
+        State("files", "data"),
+    )(update)
+    app.clientside_callback(
+        ClientsideFunction("app", "drawGraph"),
+        Output("graph", "data-drawn"),
+        Input("graph-data", "data"),
+        Input("graph-colour", "value"),
+        Input("selected", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "select"),
+        Output("selected", "data"),
+        Input("roofline", "clickData"),
+        Input("ops", "selectedRows"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "mark"),
+        Output("graph", "data-marked"),
+        Input("selected", "data"),
+        Input("roofline", "figure"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "filterTable"),
+        Output("ops", "dashGridOptions"),
+        Input("table-search", "value"),
+        State("ops", "dashGridOptions"),
+        prevent_initial_call=True,
+    )
+
+
+def update(
+    flat: Any, base: Any, theme: Any, show: Any, compact: Any, path: Any, files: Any
+) -> tuple[Any, ...]:
+    """State in, page out. A complaint leaves the last good page and shows one line beside its control."""
+    keep = (no_update,) * 7
+    if flat is None or path not in (PATH, None, ""):
+        return (*keep, no_update)
+    try:
+        result = Analysis(scenario_of(flat, files))
+        others = [row for other in companions(result.scenario) for row in Analysis(other).rows]
+        old = _baseline(base, files, show)
+        return (*_page(result, others, old, str(theme), str(show), bool(compact)), {})
+    except InputError as error:
+        return (*keep, {field_of(str(error)): str(error)})
+
+
+def _baseline(base: Any, files: Any, show: str) -> tuple[list[Any], Analysis | None]:
+    if not base:
+        return [], None
+    pinned = Analysis(scenario_of(base, files))
+    rows = [*pinned.rows, *(row for other in companions(pinned.scenario) for row in Analysis(other).rows)]
+    return [row for row in rows if show in ("both", row["phase"])], pinned
+
+
+def _page(
+    result: Analysis,
+    others: list[Any],
+    old: tuple[list[Any], Analysis | None],
+    theme: str,
+    show: str,
+    compact: bool,
+) -> tuple[Any, ...]:
+    ghosts, pinned = old
+    rows = [row for row in [*result.rows, *others] if show in ("both", row["phase"])]
+    chart = roofline(rows, view.roofs_for(result, others), theme, ghosts, compact)
+    accounts = [("now", result.memory)] + ([("baseline", pinned.memory)] if pinned else [])
+    return (
+        view.headline(result),
+        figure_cards(view.figures(result), view.figures(pinned) if pinned else [], view.shares(result)),
+        guard_lines(view.guards(result)),
+        chart,
+        memory_bar(accounts, theme),
+        view.table_rows(result),
+        layer_graph(result),
+    )
+
+
+def figure_cards(
+    now: list[dict[str, str]], before: list[dict[str, str]], shares: list[dict[str, Any]]
+) -> list[Any]:
+    """The headline figures as buttons (a click explains), with the baseline's value below, and the bar of bounds."""
+    old = {f["key"]: f["value"] for f in before}
+    cards = []
+    for item in now:
+        below = [item["below"]]
+        if item["key"] in old and old[item["key"]] != item["value"]:
+            below.append(html.Span(f"was {old[item['key']]}", className="was"))
+        cards.append(
+            html.Button(
+                [
+                    html.Span(item["label"], className="figure-label"),
+                    html.Span(item["value"], className="figure-value"),
+                    html.Span(below, className="figure-below"),
+                ],
+                className="figure",
+                title="Explain this number",
+                **{"data-explain": item["key"]},
+            )
+        )
+    bar = [html.Span(style={"width": f"{100 * s['share']:.2f}%", "background": s["colour"]}) for s in shares]
+    words = [
+        html.Span([html.I(style={"background": s["colour"]}), f"{s['bound']} {percent(s['share'])}"])
+        for s in shares
+        if s["share"] >= 0.001
+    ]
+    mix = html.Div(
+        [
+            html.Span("Time by bound", className="figure-label"),
+            html.Div(bar, className="mix-bar"),
+            html.Div(words, className="mix-words"),
+        ],
+        className="figure mix",
+    )
+    return [*cards, mix]
+
+
+def guard_lines(lines: list[dict[str, str]]) -> list[Any]:
+    """Guards as lines; more than three notes fold away."""
+    shown = [html.Div(line["text"], className=f"guard {line['level']}") for line in lines]
+    loud = [s for s, line in zip(shown, lines, strict=True) if line["level"] != "note"]
+    quiet = [s for s, line in zip(shown, lines, strict=True) if line["level"] == "note"]
+    if len(quiet) > 2:
+        quiet = [
+            html.Details([html.Summary(f"{len(quiet)} notes on this result"), *quiet], className="guard-more")
+        ]
+    return [*loud, *quiet]
