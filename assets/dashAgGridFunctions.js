@@ -22,11 +22,11 @@
   dagfuncs.roofline_count = (v) => (v === null || v === undefined ? "" : Number(v).toLocaleString("en"));
   dagfuncs.roofline_number = (v) => (v === null || v === undefined ? "–" : digits(v, 3));
   dagfuncs.roofline_share = (v) => (v === null || v === undefined ? "–" : v > 0 && v < 0.001 ? "<0.1 %" : (100 * v).toFixed(1) + " %");
-  dagfuncs.roofline_theme = (theme) =>
-    theme.withParams({
+  const LOOK = {
       fontFamily: "inherit", fontSize: 12.5, spacing: 5, wrapperBorderRadius: 4,
       backgroundColor: "var(--card)", foregroundColor: "var(--ink)", borderColor: "var(--line)",
       headerBackgroundColor: "var(--panel)", headerTextColor: "var(--muted)", accentColor: "var(--accent)",
       rowHoverColor: "var(--panel)", selectedRowBackgroundColor: "var(--picked)", browserColorScheme: "inherit",
-    });
+  };
+  dagfuncs.roofline_theme = (theme) => theme.withParams(LOOK).withParams(LOOK, "light").withParams(LOOK, "dark");
 })();

@@ -98,13 +98,14 @@ def roof_annotations(
     """Labels of roofs: compute at the right (near-equal ones joined), memory beside its slope, ridge points below."""
     notes: list[Note] = []
     flats = sorted((r for r in roofs if r["axis"] == "compute"), key=lambda r: -r["value"])
-    for group in _joined(flats, 10 ** (math.log10(y_span[1] / y_span[0]) * 15 / 440)):
+    named = [r for r in flats if r["used"]] if compact else flats
+    for group in _joined(named, 10 ** (math.log10(y_span[1] / y_span[0]) * 15 / 440)):
         notes.append(_compute_label(group, x_span, theme, compact))
     slopes = [r for r in roofs if r["axis"] == "memory"]
     dram = next((r for r in slopes if r["unit"] == "dram"), None)
-    for index, roof in enumerate(r for r in slopes if r is not dram):
+    for index, roof in enumerate(() if compact else [r for r in slopes if r is not dram]):
         y = y_span[1] / (2.2 if index % 2 else 1.3)
-        text = roof["label"] if compact else f"{roof['label']} {amount(roof['value'], 'B/s')}"
+        text = f"{roof['label']} {amount(roof['value'], 'B/s')}"
         if y / roof["value"] > x_span[0] * 3:
             notes.append(_text(text, y / roof["value"] / 1.15, y, theme, False, "right", _about(roof)))
     if dram:

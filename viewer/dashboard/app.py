@@ -17,7 +17,7 @@ INDEX = """<!DOCTYPE html>
 <head>
 {%metas%}
 <title>{%title%}</title>
-{%favicon%}
+<link rel="icon" type="image/svg+xml" href="PREFIXassets/favicon.svg">
 {%css%}
 </head>
 <body>
@@ -46,7 +46,7 @@ def create_app(**options: Any) -> dash.Dash:
         update_title="",
         serve_locally=True,
         suppress_callback_exceptions=True,
-        index_string=INDEX,
+        index_string=INDEX.replace("PREFIX", str(options.get("requests_pathname_prefix") or "/")),
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
         **options,
     )

@@ -9,6 +9,7 @@ from dash import dcc, html
 
 from hardware_specs import available
 from viewer.dashboard.state import FIRST, defaults
+from viewer.dashboard.widgets import aria
 from viewer.models.load import catalog_names
 from viewer.scenario import Assumptions
 
@@ -116,7 +117,7 @@ def panel() -> Any:
                         data=[{"value": w, "label": w} for w in ("prefill", "decode", "generate")],
                         size="xs",
                         fullWidth=True,
-                        **{"aria-label": "Phase"},
+                        **aria(label="Phase"),
                     ),
                 ]
             ),

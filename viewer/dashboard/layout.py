@@ -10,6 +10,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from viewer.dashboard.controls import FIELDS, panel
 from viewer.dashboard.pages import PAGES
 from viewer.dashboard.state import HEAD, LENGTHS, defaults
+from viewer.dashboard.widgets import aria
 
 #: Keys and what they do; the help dialog and assets/app.js share it.
 KEYS = (
@@ -72,7 +73,7 @@ def _header() -> Any:
         [
             html.A("Skip to the results", href="#main", className="skip"),
             html.Div("Roofline", className="brand"),
-            html.Nav(links, className="nav", **{"aria-label": "Pages"}),
+            html.Nav(links, className="nav", **aria(label="Pages")),
             html.Div(
                 [
                     _tool("baseline-toggle", "Pin baseline", "Compare everything with this state (b)"),
@@ -89,7 +90,7 @@ def _header() -> Any:
 
 
 def _tool(name: str, text: str, title: str) -> Any:
-    label = {"aria-label": title} if len(text) < 3 else {}
+    label = aria(label=title) if len(text) < 3 else {}
     return html.Button(text, id=name, title=title, className="tool", n_clicks=0, **label)
 
 
@@ -99,17 +100,17 @@ def _aside() -> Any:
             [html.Summary("Scenario", className="aside-summary"), panel()], open=True, id="aside-details"
         ),
         className="aside",
-        **{"aria-label": "Scenario"},
+        **aria(label="Scenario"),
     )
 
 
 def _main() -> Any:
     pages = [
-        html.Section(page.layout(), id=f"page-{page.NAME}", className="page", **{"aria-label": page.TITLE})
+        html.Section(page.layout(), id=f"page-{page.NAME}", className="page", **aria(label=page.TITLE))
         for page in PAGES
     ]
     return html.Main(
-        [html.Div(id="banner", className="banner", role="status", **{"aria-live": "polite"}), *pages],
+        [html.Div(id="banner", className="banner", role="status", **aria(live="polite")), *pages],
         id="main",
         className="main",
         tabIndex=-1,

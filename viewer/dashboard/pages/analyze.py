@@ -9,13 +9,14 @@ import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from viewer.analysis import Analysis
-from viewer.charts.base import CONFIG, percent
+from viewer.charts.base import percent
 from viewer.charts.memory_bar import memory_bar
 from viewer.charts.palette import BOUND_LABELS
 from viewer.charts.roofline import roofline
 from viewer.dashboard import view
 from viewer.dashboard.layer_graph import layer_graph
 from viewer.dashboard.state import companions, field_of, scenario_of
+from viewer.dashboard.widgets import aria, card, data, plot
 from viewer.errors import InputError
 
 NAME, TITLE, PATH = "analyze", "Analyze", "/"
@@ -56,7 +57,7 @@ def layout() -> list[Any]:
                                     id="graph",
                                     className="graph",
                                     role="group",
-                                    **{"aria-label": "Ops of a layer"},
+                                    **aria(label="Ops of a layer"),
                                 )
                             ],
                             dmc.SegmentedControl(
@@ -64,7 +65,7 @@ def layout() -> list[Any]:
                                 value="bound",
                                 size="xs",
                                 data=["bound", "time"],
-                                **{"aria-label": "Colour of the graph"},
+                                **aria(label="Colour of the graph"),
                             ),
                         ),
                     ],
@@ -78,18 +79,6 @@ def layout() -> list[Any]:
     ]
 
 
-def plot(name: str, extra: str) -> Any:
-    """A chart in a box of fixed height, so that nothing moves when it is drawn."""
-    graph = dcc.Graph(id=name, config=CONFIG, responsive=True, style={"height": "100%"})
-    return html.Div(graph, className=f"plot {extra}")
-
-
-def card(title: str, children: list[Any], tools: Any = None, extra: str = "") -> Any:
-    """A titled box."""
-    head = html.Div([html.H2(title), tools] if tools is not None else [html.H2(title)], className="card-head")
-    return html.Div([head, *children], className=f"card {extra}".strip())
-
-
 def _show_switch() -> Any:
     return dmc.SegmentedControl(
         id="show",
@@ -100,7 +89,7 @@ def _show_switch() -> Any:
             {"value": "prefill", "label": "prefill"},
             {"value": "decode", "label": "decode"},
         ],
-        **{"aria-label": "Phases in the chart"},
+        **aria(label="Phases in the chart"),
     )
 
 
@@ -111,7 +100,7 @@ def _table_tools() -> Any:
         html.A("Chart as HTML", id="link-html", href="/chart.html", className="tool"),
     ]
     search = dmc.TextInput(
-        id="table-search", placeholder="filter ops  ( / )", size="xs", **{"aria-label": "Filter ops"}
+        id="table-search", placeholder="filter ops  ( / )", size="xs", **aria(label="Filter ops")
     )
     return html.Div([search, *links], className="row-tools")
 
@@ -126,13 +115,13 @@ def _column(field: str, name: str, form: str | None = None, **extra: Any) -> dic
 def table() -> Any:
     """The table of ops: sortable, filterable; a row selects its op everywhere."""
     columns = [
-        _column("name", "op", pinned="left", minWidth=130, width=150),
+        _column("name", "op", minWidth=120, width=140),
         _column("phase", "phase", width=90),
+        _column("total_s", "time in all", "time", sort="desc", width=120),
+        _column("share", "share", "share", width=90),
+        _column("bound", "bound", width=140, cellClassRules=_bound_rules()),
         _column("layers", "layers", width=112),
         _column("repeat", "×", "count", width=95),
-        _column("bound", "bound", width=140, cellClassRules=_bound_rules()),
-        _column("total_s", "time in all", "time", sort="desc", width=125),
-        _column("share", "share", "share", width=90),
         _column("time_s", "time each", "time", width=115),
         _column("arithmetic_intensity", "FLOP/B", "number", width=95),
         _column("matmul_flops", "matmul FLOP", "flop", width=125),
@@ -268,7 +257,7 @@ def figure_cards(
     old = {f["key"]: f["value"] for f in before}
     cards = []
     for item in now:
-        below = [item["below"]]
+        below: list[Any] = [item["below"]]
         if item["key"] in old and old[item["key"]] != item["value"]:
             below.append(html.Span(f"was {old[item['key']]}", className="was"))
         cards.append(
@@ -280,7 +269,7 @@ def figure_cards(
                 ],
                 className="figure",
                 title="Explain this number",
-                **{"data-explain": item["key"]},
+                **data(explain=item["key"]),
             )
         )
     bar = [html.Span(style={"width": f"{100 * s['share']:.2f}%", "background": s["colour"]}) for s in shares]
@@ -302,7 +291,7 @@ def figure_cards(
 
 def guard_lines(lines: list[dict[str, str]]) -> list[Any]:
     """Guards as lines; more than three notes fold away."""
-    shown = [html.Div(line["text"], className=f"guard {line['level']}") for line in lines]
+    shown: list[Any] = [html.Div(line["text"], className=f"guard {line['level']}") for line in lines]
     loud = [s for s, line in zip(shown, lines, strict=True) if line["level"] != "note"]
     quiet = [s for s, line in zip(shown, lines, strict=True) if line["level"] == "note"]
     if len(quiet) > 2:
