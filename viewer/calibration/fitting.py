@@ -21,7 +21,7 @@ from viewer.calibration.base import (
     datasheet_roofline,
     regime,
 )
-from viewer.calibration.smoother import ANCHORS, RIDGE, Relative, correction, fit_correction
+from viewer.calibration.smoother import ANCHORS, CLIP, RIDGE, Relative, correction, fit_correction
 from viewer.calibration.store import ClassFit, Smoothing
 
 TINY_WEIGHT = 0.5
@@ -101,7 +101,8 @@ def _smooth(
     settings: Mapping[str, float] = getattr(model, "SMOOTHING", {})
     weight = np.where(tiny, TINY_WEIGHT, 1.0)
     return fit_correction(x, np.log(time_s / m2_s), weight, anchors=int(settings.get("anchors", ANCHORS)),
-                          ridge=float(settings.get("ridge", RIDGE)), relatives=relatives)  # fmt: skip
+                          ridge=float(settings.get("ridge", RIDGE)), clip=float(settings.get("clip", CLIP)),
+                          relatives=relatives)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

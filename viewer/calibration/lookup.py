@@ -109,10 +109,15 @@ def _best(fits: Iterable[ClassFit], key: str) -> ClassFit | None:
     formats, library, rest = _split(key)
     pool = list(fits)
     for wanted in _format_ladder(formats):
-        same = [fit for fit in pool if _split(fit.key)[0] == wanted]
+        same = [fit for fit in pool if _canonical(_split(fit.key)[0]) == _canonical(wanted)]
         if same:
             return min(same, key=lambda fit: (*_rank(fit, library, rest), fit.key))
     return None
+
+
+def _canonical(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """FP16 runs at BF16's rate in the same kernels: one name for both."""
+    return tuple("bf16" if name == "fp16" else name for name in formats)
 
 
 def _said(fit: ClassFit, key: str, hardware: str, device: Device) -> str:
@@ -148,13 +153,13 @@ def find_class(
         if exact is not None:
             return Match(exact, "calibrated", exact.key, device, exact.constants, True)
         near = _best(own.of(op), key)
-        if near is not None and _split(near.key)[0] == _split(key)[0]:
+        if near is not None and _canonical(_split(near.key)[0]) == _canonical(_split(key)[0]):
             return Match(
                 near, "calibrated", _said(near, key, device.name, device), device, near.constants, False
             )
     for name, calibration in _relatives(device, calibrations):
         found = calibration.find(op, key) or _best(calibration.of(op), key)
-        if found is not None and _split(found.key)[0] == _split(key)[0]:
+        if found is not None and _canonical(_split(found.key)[0]) == _canonical(_split(key)[0]):
             return _relative(found, key, name, device)
     if own is not None and (near := _best(own.of(op), key)) is not None:
         return Match(near, "calibrated", _said(near, key, device.name, device), device, near.constants, False)

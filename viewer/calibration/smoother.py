@@ -75,11 +75,12 @@ def fit_correction(
     *,
     anchors: int = ANCHORS,
     ridge: float = RIDGE,
+    clip: float = CLIP,
     relatives: Sequence[Relative] = (),
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
     """(anchor features, alpha, anchor rows of x and then of each relative's x) from measured rows."""
     everything = np.concatenate([x, *(r.x for r in relatives)])
-    z = np.clip(np.concatenate([log_ratio, *(r.log_ratio for r in relatives)]), -CLIP, CLIP)
+    z = np.clip(np.concatenate([log_ratio, *(r.log_ratio for r in relatives)]), -clip, clip)
     w = np.concatenate([weight, *(r.weight for r in relatives)])
     kind = np.concatenate([np.zeros(len(x)), *(np.full(len(r.x), i + 1.0) for i, r in enumerate(relatives))])
     share = np.concatenate([np.ones(len(x)), *(np.full(len(r.x), r.share) for r in relatives)])

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from viewer.calibration.store import Calibration
 
 Data = Annotated[
-    Path, typer.Option(help="kernels: CSV or Parquet, Nsight Compute CSV, torch trace, bench result")
+    list[Path],
+    typer.Option(help="kernels, repeatable: CSV or Parquet, Nsight Compute CSV, torch trace, bench result"),
 ]
 From = Annotated[
     str, typer.Option("--from", help="format of DATA: auto, neutral, aiconfigurator, ncu, torch, bench")
@@ -34,13 +35,18 @@ def register(app: typer.Typer) -> None:
     app.command("calibrate")(calibrate)
 
 
-def _read(data: Path, form: str, hardware: str | None) -> pd.DataFrame:
+def _read(data: list[Path], form: str, hardware: str | None) -> pd.DataFrame:
+    import pandas as pd
+
     from viewer.calibration.importers import read_kernels
 
-    frame, notes = read_kernels(data, form, hardware)
-    for text in notes:
-        note(text)
-    return frame
+    frames = []
+    for path in data:
+        frame, notes = read_kernels(path, form, hardware)
+        frames.append(frame)
+        for text in notes:
+            note(text)
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
 def _book(files: list[Path] | None) -> dict[str, Calibration] | None:
@@ -162,14 +168,14 @@ def calibrate(
 
     frame = _read(data, form, hardware)
     points = "" if keep_points else " --no-keep-points"
-    command = f"roofline calibrate --data {data.name} --hardware {hardware}{points}"
+    command = f"roofline calibrate {' '.join(f'--data {d.name}' for d in data)} --hardware {hardware}{points}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     made, notes = calibrate_frame(frame, hardware, created=today, command=command, keep_points=keep_points,
                                   folds=folds, progress=print)  # fmt: skip
     for text in notes:
         note(text)
     if not made.classes:
-        raise InputError(f"{data}: no class of {hardware} can be fitted: " + "; ".join(notes)[:200])
+        raise InputError(f"{data[0]}: no class of {hardware} can be fitted: " + "; ".join(notes)[:200])
     path = out or Path(file_name(made.hardware))
     write(replace(made, note=comment), path)
     print(f"{len(made.classes)} classes of {made.hardware} -> {path}")
