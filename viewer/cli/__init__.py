@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 #: Modules with a ``register(app)``, in the order in which --help lists their commands.
-MODULES = ("analyze", "whatif", "catalog", "dashboard")
+MODULES = ("analyze", "whatif", "catalog", "kernels", "dashboard")
 
 app = typer.Typer(
     name="roofline",
