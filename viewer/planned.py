@@ -83,7 +83,7 @@ def _plan(
         rates = rates_for(hardware, graph, clock)
     except HardwareError as error:
         raise InputError(str(error)) from None
-    notes = (*model.notes, *graph.notes, *rates.notes)
+    notes = tuple(dict.fromkeys((*model.notes, *graph.notes, *rates.notes)))
     return Plan(
         model=model,
         hardware=hardware,
