@@ -19,6 +19,8 @@ _LAZY = {
     "Scenario": "viewer.scenario",
     "analyze": "viewer.analysis",
     "load_model": "viewer.models",
+    "sensitivity": "viewer.whatif",
+    "solve": "viewer.whatif",
     "sweep": "viewer.whatif",
 }
 

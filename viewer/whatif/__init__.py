@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from viewer.whatif.axes import Axis, axis_of, make_axis
+from viewer.whatif.sensitivity import sensitivity, upgrade_sentence
+from viewer.whatif.solution import Solution
+from viewer.whatif.solving import solve
 from viewer.whatif.sweeping import sweep, sweep_chunks
 
-__all__ = ["Axis", "axis_of", "make_axis", "sweep", "sweep_chunks"]
+__all__ = [
+    "Axis",
+    "Solution",
+    "axis_of",
+    "make_axis",
+    "sensitivity",
+    "solve",
+    "sweep",
+    "sweep_chunks",
+    "upgrade_sentence",
+]

@@ -17,20 +17,21 @@ def cluster_executor(address: str, workers: int = 2) -> Iterator[Any]:
     InputError without the ``cluster`` extra or when the scheduler does not answer.
     """
     try:
-        from distributed import Client, LocalCluster
+        import distributed
     except ImportError:
         raise InputError("--cluster needs Dask: pip install 'roofline[cluster]'") from None
+    dask: Any = distributed
     if address == "local":
         with (
-            LocalCluster(
+            dask.LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
             ) as local,
-            Client(local) as client,
+            dask.Client(local) as client,
         ):
             yield client.get_executor(retries=3)
         return
     try:
-        client = Client(address, timeout=5)
+        client = dask.Client(address, timeout=5)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at {address[:80]!r}: {type(error).__name__}") from None
     with client:

@@ -41,7 +41,7 @@ def evaluate_points(scenario: Scenario, axes: dict[str, Any], shape: tuple[int, 
     ``axes``: numeric axis name -> array that broadcasts to ``shape``. Returns COLUMNS, ``bound`` (codes into
     BOUNDS) and ``fits`` (1, 0, or -1 where the capacity is not known).
     """
-    plan = _rated(plan_of(scenario), axes)
+    plan = rated(plan_of(scenario), axes)
     load = scenario.workload
     over = {k: v for k, v in axes.items() if k in type(load).model_fields}
     trailing = {k: np.asarray(v)[..., None] for k, v in over.items()}
@@ -62,7 +62,7 @@ def evaluate_points(scenario: Scenario, axes: dict[str, Any], shape: tuple[int, 
     return out
 
 
-def _rated(plan: Plan, axes: dict[str, Any]) -> Plan:
+def rated(plan: Plan, axes: dict[str, Any]) -> Plan:
     """The plan at swept rates: absolute bandwidth, or multiples of the device's."""
     bandwidth: Any = axes.get("bandwidth_scale", 1.0)
     if "bandwidth" in axes:
