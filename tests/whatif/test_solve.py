@@ -168,7 +168,7 @@ def test_bad_questions(ask, message):
 
 # --- a plain loop over single analyses -------------------------------------------------------------
 
-MODELS = ("llama-2-7b", "llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-4b", "gpt-oss-20b", "deepseek-v2-lite")
+MODELS = ("llama-2-7b", "llama-3.1-8b", "qwen3-30b-a3b", "gemma-2-9b", "gpt-oss-20b", "deepseek-v2-lite")
 DEVICES = ("nvidia/a6000", "nvidia/h100-sxm", "nvidia/l4", "nvidia/rtx-4090")
 SETTINGS = ("w16a16", "w4a16-g128", "w8a8-int8", "w8a8-fp8", "w4a16-g128+kv4", "2:4")
 LIMIT = 150

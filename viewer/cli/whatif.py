@@ -20,8 +20,12 @@ from viewer.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the what-if commands: sweep, and those of the files beside this one."""
+    from viewer.cli import solve
+
     app.command("sweep")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS}, sweep_command))
+    for module in (solve,):
+        module.register(app)
 
 
 def sweep_command(

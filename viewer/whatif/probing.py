@@ -40,7 +40,11 @@ class Probe:
         lengths = tuple(self.scenario.workload.numeric())
         if self.unknown not in lengths and self.unknown not in RATE_AXES:
             allowed = [n for n in lengths if n != "output"]
-            raise unknown("unknown", self.unknown, [*allowed, *RATE_AXES])
+            raise unknown("quantity to solve for", self.unknown, [*allowed, *RATE_AXES])
+        if not self.whole and self.scenario.assumptions.fidelity != "bound":
+            raise InputError(
+                f"{self.unknown} is answered by the bound: an estimate knows the device at its own rates"
+            )
         _ = self.chosen
 
     @property

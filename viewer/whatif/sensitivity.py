@@ -52,7 +52,8 @@ def sensitivity(scenario: Scenario, change: float = 0.1) -> pd.DataFrame:
     """
     import pandas as pd
 
-    result = Analysis(scenario)
+    # kernels are estimated for the device as it is; how they would run on another one only the bound can say
+    result = Analysis(scenario.with_(fidelity="bound"))
     now = _time(result, result.plan.rates)
     rows: list[dict[str, Any]] = []
     for name, scaled in resources_of(result.plan.rates).items():

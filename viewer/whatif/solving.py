@@ -284,7 +284,7 @@ def solution(
         notes = (*notes, f"not monotone: it holds on {len(runs.runs)} stretches ({main['holds']})")
     if main["at_edge"]:
         notes = (*notes, "it holds at the end of the range that was looked at")
-    if probe.whole and runs.scanned < runs.high:
+    if probe.whole and main["answer"] is not None and main["answer"] > runs.scanned:
         notes = (*notes, f"every value up to {runs.scanned:,.0f} was looked at, brackets above")
     names, curve = chart
     low, high = probe.domain
