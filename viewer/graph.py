@@ -208,16 +208,25 @@ def _merge(tensors: tuple[Tensor, ...]) -> tuple[tuple[str, float], ...]:
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Layers that are identical: ``layers`` are their indices (empty for what runs once, outside the stack)."""
+    """Layers that are identical: ``layers`` are their indices (empty for what runs once, outside the stack).
+
+    ``passes``: how often a step runs the group, once for each micro-batch.
+    """
 
     name: str
     ops: tuple[Op, ...]
     layers: tuple[int, ...] = ()
+    passes: int = 1
+
+    @property
+    def copies(self) -> int:
+        """How many layers the group stands for (each with weights of its own)."""
+        return max(1, len(self.layers))
 
     @property
     def repeat(self) -> int:
-        """How many times the group runs in one pass."""
-        return max(1, len(self.layers))
+        """How many times its ops run in one step."""
+        return self.copies * self.passes
 
     def with_ops(self, ops: list[Op] | tuple[Op, ...]) -> LayerGroup:
         """The group with other ops."""
@@ -226,11 +235,17 @@ class LayerGroup:
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: it is a cache key
 class Graph:
-    """Groups in execution order (prologue, layers, epilogue) and notes that readers of the result must see."""
+    """Groups in execution order (prologue, layers, epilogue) and notes that readers of the result must see.
+
+    ``replicas``: data-parallel copies among which the requests of a step are divided; ``micro_batches``: passes in
+    which one replica runs its requests.
+    """
 
     groups: tuple[LayerGroup, ...]
     n_layers: int
     notes: tuple[str, ...] = field(default=())
+    replicas: int = 1
+    micro_batches: int = 1
 
     def __iter__(self) -> Iterator[tuple[LayerGroup, Op]]:
         for group in self.groups:
@@ -240,12 +255,12 @@ class Graph:
     @cached_property
     def parameter_count(self) -> int:
         """Logical parameters of the model."""
-        return sum(group.repeat * op.parameter_count for group, op in self)
+        return sum(group.copies * op.parameter_count for group, op in self)
 
     @cached_property
     def active_parameter_count(self) -> int:
         """Parameters that one token uses: all, less the experts that it does not pick."""
-        return sum(group.repeat * op.active_parameter_count for group, op in self)
+        return sum(group.copies * op.active_parameter_count for group, op in self)
 
     def map_groups(self, change: Any) -> Graph:
         """The graph with ``change(group) -> group`` applied to each group."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from viewer.graph import Graph, LayerGroup, Op, Tensor
+from viewer.parallel import split_step
 from viewer.workload import MAX_COUNT, Number, Step
 
 Rows = tuple[tuple[str, float], ...]
@@ -89,12 +90,12 @@ def _owned(graph: Graph) -> tuple[float, tuple[tuple[Any, int], ...], tuple[tupl
     caches: dict[Any, int] = {}
     states: dict[Any, int] = {}
     for group, op in graph:
-        weights += group.repeat * op.weight_stored_bytes
+        weights += group.copies * op.weight_stored_bytes
         cache = getattr(op, "cache", None)
         if cache is not None and owns_cache(op):
-            caches[cache] = caches.get(cache, 0) + group.repeat
+            caches[cache] = caches.get(cache, 0) + group.copies
         for state in getattr(op, "states", ()):
-            states[state] = states.get(state, 0) + group.repeat
+            states[state] = states.get(state, 0) + group.copies
     return weights, tuple(caches.items()), tuple(states.items())
 
 
@@ -104,8 +105,13 @@ def owns_cache(op: Op) -> bool:
 
 
 def account(graph: Graph, step: Step, page_tokens: int = 0) -> MemoryParts:
-    """The account after the step. Cache capacity: sum over layers of min(length, window) rows, rounded up to pages."""
+    """The account of one device after the step. Cache: sum over layers of min(length, window) rows, in whole pages.
+
+    The cache holds all requests of the device's replica; live activations are those of one micro-batch.
+    """
     weights, caches, states = _owned(graph)
+    passing = split_step(step, graph.replicas, graph.micro_batches)
+    step = split_step(step, graph.replicas)
     kv_bytes: Number = 0.0
     kv_values: Number = 0.0
     for cache, count in caches:
@@ -116,7 +122,7 @@ def account(graph: Graph, step: Step, page_tokens: int = 0) -> MemoryParts:
     state_bytes: Number = 0.0
     for state, count in states:
         state_bytes = state_bytes + step.requests * (count * state.bytes)
-    return MemoryParts(weights, kv_bytes, kv_values, state_bytes, activation_peak(graph, step))
+    return MemoryParts(weights, kv_bytes, kv_values, state_bytes, activation_peak(graph, passing))
 
 
 def cache_rows(step: Step, cache: Any, page_tokens: int) -> Number:

@@ -6,8 +6,9 @@ batch, so a sweep or a slider reuses one plan.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +19,16 @@ from viewer.compression import load as load_compression
 from viewer.errors import InputError
 from viewer.fusion import fuse
 from viewer.graph import Graph, Op
+from viewer.links import describe, link_rates
 from viewer.lowering import lower
 from viewer.models import ModelSpec, build_graph, load_model
 from viewer.ops import count
-from viewer.roofline import Evaluation, Rates, rate, rates_for
+from viewer.ops.collective import PipelineWait
+from viewer.parallel import Layout, make_layout, shard, split_step, stage
+from viewer.roofline import Evaluation, OpTime, Rates, rate, rates_for
 from viewer.scenario import Parallel, Scenario
 from viewer.storage import store
-from viewer.workload import Step
+from viewer.workload import Number, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,7 @@ class Plan:
     graph: Graph
     rates: Rates
     notes: tuple[str, ...]
-    pairs: tuple[tuple[object, Op], ...]
+    pairs: tuple[tuple[Any, Op], ...]
     parameter_count: int
     active_parameter_count: int
 
@@ -53,8 +57,6 @@ def plan_of(scenario: Scenario) -> Plan:
 
 def with_rates(plan: Plan, rates: Rates) -> Plan:
     """The plan at other rates."""
-    from dataclasses import replace
-
     return replace(plan, rates=rates)
 
 
@@ -67,23 +69,29 @@ def _plan(
     structure: tuple[str, str, str, str],
 ) -> Plan:
     fusion, attention, mla, clock = structure
-    if parallel != Parallel():
-        raise InputError("parallel layouts are not part of this version: use one device")
+    layout = layout_of(parallel)
     model = load_model(model_name)
     hardware = hardware_of(hardware_name)
     eager = fusion == "eager" or attention == "eager"
     graph = build_graph(model, "eager" if eager else "flash", mla)
     parameters = graph.parameter_count
+    active = graph.active_parameter_count
     policy = policy_of(model, compression)
-    graph = fuse(store(graph, policy, model.dtype), fusion)  # type: ignore[arg-type]
+    graph = store(graph, policy, model.dtype)
+    if layout.devices > 1:
+        graph = shard(graph, layout)
+    graph = fuse(graph, fusion)  # type: ignore[arg-type]
     try:
         graph = lower(
             graph, hardware.capabilities, model.dtype, fuse_quantize=fusion in ("inductor", "serving")
         )
         rates = rates_for(hardware, graph, clock)
+        graph = stage(graph, layout)
+        rates = with_links(rates, hardware, graph, parallel)
     except HardwareError as error:
         raise InputError(str(error)) from None
-    notes = tuple(dict.fromkeys((*model.notes, *graph.notes, *rates.notes)))
+    notes = (*model.notes, *graph.notes, *rates.notes, *_layout_notes(layout, parallel))
+    notes = tuple(dict.fromkeys(notes))
     return Plan(
         model=model,
         hardware=hardware,
@@ -92,7 +100,7 @@ def _plan(
         notes=notes,
         pairs=tuple(graph),
         parameter_count=parameters,
-        active_parameter_count=parameters - inactive_parameters(graph),
+        active_parameter_count=active,
     )
 
 
@@ -123,19 +131,68 @@ def hardware_of(name: str) -> Hardware:
         raise InputError(str(error)) from None
 
 
-def inactive_parameters(graph: Graph) -> int:
-    """Parameters that a token does not touch: sum over expert ops of (E - k)/E of their weights."""
-    idle = 0
-    for group, op in graph:
-        experts, top_k = getattr(op, "experts", 0), getattr(op, "top_k", 0)
-        if experts and getattr(op, "routed", False):
-            idle += group.repeat * op.parameter_count * (experts - top_k) // experts
-    return idle
+def layout_of(parallel: Parallel) -> Layout:
+    """The devices of a scenario; InputError where the degrees cannot be put together."""
+    p = parallel
+    return make_layout(p.tp, p.pp, p.ep, p.dp, p.sequence, p.micro_batches)
+
+
+def with_links(rates: Rates, hardware: Hardware, graph: Graph, parallel: Parallel) -> Rates:
+    """The rates with those of the links that the collectives of ``graph`` use, and a note that names them."""
+    names = (
+        "link_bytes_per_s",
+        "network_bytes_per_s",
+        "link_latency_s",
+        "network_latency_s",
+        "node_devices",
+    )
+    given = {name: getattr(parallel, name) for name in names}
+    link = link_rates(hardware, graph, parallel.comm_overlap, **given)
+    return rates if link is None else replace(rates, link=link, notes=(*rates.notes, describe(link)))
+
+
+def _layout_notes(layout: Layout, parallel: Parallel) -> tuple[str, ...]:
+    if layout.devices == 1:
+        return ()
+    notes = [f"{layout.devices} devices: every value is for one of them, the batch is that of all together"]
+    if layout.dp > parallel.dp:
+        notes.append(
+            f"ep={layout.ep} with tp={layout.tp}: attention runs as {layout.dp} data-parallel replicas"
+        )
+    if 1 < layout.ep <= layout.tp:
+        notes.append(
+            "experts inside a tensor-parallel group: every rank has every token, the all-reduce combines"
+        )
+    return tuple(notes)
 
 
 def evaluate(plan: Plan, step: Step) -> Evaluation:
-    """Counts and times of every op of the plan for one step (numbers or arrays)."""
+    """Counts and times of every op of one device for one step of all of them (numbers or arrays)."""
+    graph = plan.graph
+    return evaluate_local(plan, split_step(step, graph.replicas, graph.micro_batches))
+
+
+def evaluate_local(plan: Plan, step: Step) -> Evaluation:
+    """The same for a step that holds one replica's requests of one micro-batch already."""
+    ops = [op for _, op in plan.pairs]
     with np.errstate(over="ignore"):
-        costs = [count(op, step) for _, op in plan.pairs]
-        times = rate([op for _, op in plan.pairs], costs, plan.rates)
+        costs = [count(op, step) for op in ops]
+        times = rate(ops, costs, plan.rates)
+        if isinstance(ops[-1], PipelineWait):
+            times[-1] = _wait(ops[-1], step, plan.rates)
     return Evaluation(plan.pairs, costs, times)
+
+
+def _wait(op: PipelineWait, step: Step, rates: Rates) -> OpTime:
+    """The other stages' times, once. It counts as bound by what their longest op is bound by."""
+    others = [other for _, other in op.rest]
+    times = rate(others, [count(other, step) for other in others], rates)
+    lower: Number = 0.0
+    upper: Number = 0.0
+    longest: Number = 0.0
+    bound: Number = 0.0
+    for (repeat, _), time in zip(op.rest, times, strict=True):
+        lower, upper = lower + repeat * time.lower, upper + repeat * time.upper
+        bound = np.where(repeat * time.lower > longest, time.bound, bound)
+        longest = np.maximum(longest, repeat * time.lower)
+    return OpTime((0.0, 0.0, 0.0, 0.0, 0.0), lower, upper, np.asarray(bound, dtype=np.int64), lower * 0.0)

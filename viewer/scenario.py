@@ -20,8 +20,11 @@ SCHEMA_VERSION = 1
 class Parallel(BaseModel):
     """Devices: tensor (tp), pipeline (pp), expert (ep) and data (dp) parallel degrees; everything 1 is one device.
 
-    ``overlap``: share of collective time hidden behind compute. ``sequence``: norms and adds work on T/tp rows
-    (reduce-scatter + all-gather instead of all-reduce).
+    The batch of a workload is that of all devices together: ``dp`` replicas share it, ``micro_batches`` cut one
+    replica's share. ``ep`` > ``tp`` implies at least ep/tp replicas of the attention. ``sequence``: norms and adds work
+    on T/tp rows (reduce-scatter + all-gather instead of all-reduce). ``comm_overlap``: share of collective time hidden
+    behind compute. Links come from the hardware's description; ``link_*`` (inside a node of ``node_devices``) and
+    ``network_*`` (between nodes) replace or add them: bytes/s per device and direction, seconds per hop.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,13 +33,23 @@ class Parallel(BaseModel):
     ep: int = Field(1, ge=1, le=4096)
     dp: int = Field(1, ge=1, le=4096)
     sequence: bool = False
-    overlap: float = Field(0.0, ge=0.0, le=1.0)
+    comm_overlap: float = Field(0.0, ge=0.0, le=1.0)
     micro_batches: int = Field(1, ge=1, le=1_000_000)
+    link_bytes_per_s: float | None = Field(None, gt=0.0, le=1e16)
+    network_bytes_per_s: float | None = Field(None, gt=0.0, le=1e16)
+    link_latency_s: float | None = Field(None, ge=0.0, le=1.0)
+    network_latency_s: float | None = Field(None, ge=0.0, le=1.0)
+    node_devices: int | None = Field(None, ge=2, le=1_000_000)
+
+    @property
+    def replicas(self) -> int:
+        """Replicas of the attention: dp, or what ep > tp implies."""
+        return max(self.dp, self.ep // self.tp)
 
     @property
     def devices(self) -> int:
         """Devices in all."""
-        return self.tp * self.pp * self.dp
+        return self.tp * self.pp * self.replicas
 
 
 class Assumptions(BaseModel):
