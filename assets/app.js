@@ -199,6 +199,15 @@
     filterTable(text, options) {
       return Object.assign({}, options, { quickFilterText: text || "" });
     },
+    /* A figure in the table -> its explanation. */
+    askCell(cell) {
+      const plain = ["name", "phase", "layers", "bound", "math", "notes"];
+      if (!cell || plain.includes(cell.colId)) return dc.no_update;
+      return { key: cell.rowId, at: Date.now() };
+    },
+    askAgain(flat, opened, question) {
+      return opened && question ? Object.assign({}, question, { at: Date.now() }) : dc.no_update;
+    },
     drawGraph(data, colour, selected) {
       if (window.rooflineGraph) window.rooflineGraph.draw(document.getElementById("graph"), data, colour, selected);
       return dc.no_update;
@@ -241,6 +250,21 @@
       if (link) link.click();
     }
   });
+
+  document.addEventListener("click", (event) => {
+    const at = event.target.closest ? event.target : event.target.parentElement;
+    const figure = at && at.closest("[data-explain]");
+    if (figure) dc.set_props("question", { data: { key: figure.getAttribute("data-explain"), at: Date.now() } });
+    const copy = at && at.closest("[data-copy]");
+    if (copy) {
+      const what = copy.getAttribute("data-copy");
+      app.copyText(what === "link" ? window.location.href : document.getElementById("copy-" + what).textContent);
+    }
+  });
+  new MutationObserver(() => {
+    const link = document.getElementById("copy-link");
+    if (link && link.textContent !== window.location.href) link.textContent = window.location.href;
+  }).observe(document.body, { childList: true, subtree: true });
 
   app.copyText = function (text) {
     const done = () => app.toast("Copied");

@@ -7,6 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 
+from viewer.dashboard import dialogs
 from viewer.dashboard.controls import FIELDS, panel
 from viewer.dashboard.pages import PAGES
 from viewer.dashboard.state import HEAD, LENGTHS, defaults
@@ -201,6 +202,7 @@ def register(app: Dash) -> None:
         Input("errors", "data"),
     )
     _register_buttons(app)
+    dialogs.register(app)
 
 
 def _register_buttons(app: Dash) -> None:
