@@ -43,7 +43,7 @@ def test_round_trip(flat: dict[str, object]) -> None:
 
 def test_the_two_overlaps_are_different_fields() -> None:
     scenario = scenario_of({**FIRST, "comm_overlap": 0.5})
-    assert (scenario.assumptions.overlap, scenario.parallel.overlap) == (1.0, 0.5)
+    assert (scenario.assumptions.overlap, scenario.parallel.comm_overlap) == (1.0, 0.5)
 
 
 def test_text_values_of_a_link_are_read() -> None:
