@@ -46,7 +46,7 @@ def _container() -> str | None:
         return "docker"
     if Path("/run/.containerenv").exists():
         return "podman"
-    return os.environ.get("container")
+    return "container" if os.environ.get("KUBERNETES_SERVICE_HOST") else None
 
 
 def _load() -> float | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from viewer.bench.cpu_plan import DOTS
 from viewer.bench.schema import Campaign, Record
+from viewer.bench.storage import write_atomic
 from viewer.errors import InputError
 
 # probe -> (unit of the description, math type)
@@ -194,8 +196,13 @@ def to_yaml(description: dict[str, Any]) -> str:
     class Plain(yaml.SafeDumper):
         """Writes repeated parts out: hardware files allow no anchors."""
 
-        def ignore_aliases(self, data: Any) -> bool:
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
             return True
 
     text = yaml.dump(description, Dumper=Plain, sort_keys=False, width=100, allow_unicode=True)
     return f"# Written by roofline bench; every figure was measured on this machine.\n{text}"
+
+
+def write(path: Path, description: dict[str, Any]) -> None:
+    """Writes a description as a hardware file, atomically."""
+    write_atomic(path, to_yaml(description))

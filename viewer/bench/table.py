@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from viewer.bench.schema import Record
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -20,3 +24,22 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _numeric(cell: str) -> bool:
     return cell == "-" or cell.replace(".", "", 1).replace("-", "", 1).replace("%", "").isdigit()
+
+
+def record_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """One row a benchmark: headline, spread, clock-free rate, checks and flags."""
+    return [
+        {
+            "benchmark": r.id,
+            "value": r.result.value,
+            "unit": r.result.unit,
+            "uncertainty_pct": 100 * r.result.uncertainty,
+            "best": r.result.best,
+            "samples": r.stats.n,
+            "op_per_clock_per_core": r.validity.op_per_clock_per_core,
+            "expected_op_per_clock": r.validity.expected_op_per_clock,
+            "numeric_ok": r.validity.numeric_ok,
+            "flags": ",".join(r.flags),
+        }
+        for r in records
+    ]
