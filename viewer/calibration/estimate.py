@@ -51,12 +51,13 @@ def columns_of(
 
     Raises InputError for a missing column or a value that is not a positive number.
     """
-    missing = [name for name in model.REQUIRED if name not in given]
+    needed = (*model.REQUIRED, *(k for k in model.KEY_COLUMNS if k not in model.DEFAULTS and k != "op"))
+    missing = [name for name in needed if name not in given]
     if missing:
         raise InputError(
             f"an estimate of {op} needs {', '.join(missing)} (given: {', '.join(sorted(given))})"
         )
-    merged: dict[str, Any] = {**model.DEFAULTS, **given}
+    merged: dict[str, Any] = {**model.DEFAULTS, "op": op, **given}
     numeric = {k: np.asarray(v, dtype=float) for k, v in merged.items() if not isinstance(v, str)}
     shape = np.broadcast_shapes(*(v.shape for v in numeric.values()))
     table: dict[str, Any] = {}

@@ -26,6 +26,7 @@ from viewer.calibration.store import ClassFit, Smoothing
 
 TINY_WEIGHT = 0.5
 FOLDS = 5
+FEW_GROUPS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def left_out(
         anchors, alpha, _ = _smooth(model, x[train], all_m2[train], data.time_s[train], tiny[train], lent)
         m2_s[test] = all_m2[test]
         m3_s[test] = all_m2[test] * np.exp(correction(x[test], anchors, alpha))
-    return LeftOut(np.maximum(compute_s, memory_s), m1_s, m2_s, np.fmax(m3_s, bound_s), bound_s, codes)
+    return LeftOut(np.maximum(compute_s, memory_s), m1_s, m2_s, np.maximum(m3_s, bound_s), bound_s, codes)
 
 
 def _constants(
@@ -164,11 +165,16 @@ def fit_class(
 ) -> ClassFit:  # fmt: skip
     """The calibration of one class, with its scores on left-out groups.
 
-    ``keep_points`` stores the measured rows too, so that they are returned exactly (a user's own data).
+    A measured correction that does not lower the left-out error is dropped; fewer than three shape groups
+    are scored by leaving out rows. ``keep_points`` stores the measured rows too, so that they are returned
+    exactly (a user's own data).
     Raises ValueError when the class has too few rows and no ``start`` constants.
     """
     rows = len(data.time_s)
     groups = scores.group_ids(data.table, model.GROUP, rows)
+    found = int(groups.max()) + 1
+    if found < FEW_GROUPS:
+        groups = np.arange(rows, dtype=np.int64)  # rows are left out instead of groups; the intervals widen
     outside = left_out(model, data, device, groups, count, start, lenders)
     constants = _constants(model, data.table, device, data.time_s, start)
     m2_s, x = _features(model, data.table, device, constants)
@@ -178,25 +184,24 @@ def fit_class(
     columns = tuple(getattr(model, "ANCHOR_COLUMNS", model.REQUIRED))
     shape = _shape(model, data.table, rows)
     everyone = np.concatenate([shape, *shapes])
-    use = bool(np.isfinite(outside.m3_s).any())
-    best = outside.m3_s if use else outside.m2_s
-    good = np.isfinite(best)
-    quantiles = (
-        scores.interval_quantiles(best[good], data.time_s[good], outside.regime[good]) if good.any() else {}
-    )
+    use = _mean_error(outside.m3_s, data.time_s) <= _mean_error(outside.m2_s, data.time_s)
+    stretch = 1.05 if found >= FEW_GROUPS else 1.6
+    quantiles = _quantiles(outside.m3_s if use else outside.m2_s, data.time_s, outside.regime, stretch)
     return ClassFit(
         key=data.key,
         op=data.op,
         constants=constants,
         m1=scores.fit_m1(model.work(data.table, device), device, data.time_s),
         points=rows,
-        groups=int(groups.max()) + 1,
+        groups=found,
         sources=data.sources,
         intervals=quantiles,
-        m2_intervals=_quantiles(outside.m2_s, data.time_s, outside.regime),
+        m2_intervals=_quantiles(outside.m2_s, data.time_s, outside.regime, stretch),
         ranges=_ranges(shape, columns),
         scores=_ladder(outside, data.time_s, quantiles),
-        smoothing=Smoothing(columns, _rows(everyone[anchors]), tuple(float(f"{a:.5g}") for a in alpha)),
+        smoothing=Smoothing(columns, _rows(everyone[anchors]), tuple(float(f"{a:.5g}") for a in alpha))
+        if use
+        else None,
         exact=_rows(np.column_stack([shape, data.time_s])) if keep_points else (),
     )
 
@@ -205,11 +210,19 @@ def _rows(values: FloatArray) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(f"{v:.6g}") for v in row) for row in np.nan_to_num(values, nan=-1.0))
 
 
+def _mean_error(predicted_s: FloatArray, time_s: FloatArray) -> float:
+    """Mean relative error of the rows that were left out once; infinite without any."""
+    good = np.isfinite(predicted_s)
+    return float(np.mean(np.abs(predicted_s[good] / time_s[good] - 1))) if good.any() else float("inf")
+
+
 def _quantiles(
-    predicted_s: FloatArray, time_s: FloatArray, codes: NDArray[np.int64]
+    predicted_s: FloatArray, time_s: FloatArray, codes: NDArray[np.int64], stretch: float
 ) -> dict[str, tuple[float, float]]:
     good = np.isfinite(predicted_s)
-    return scores.interval_quantiles(predicted_s[good], time_s[good], codes[good]) if good.any() else {}
+    if not good.any():
+        return {}
+    return scores.interval_quantiles(predicted_s[good], time_s[good], codes[good], stretch)
 
 
 def _ranges(shape: FloatArray, columns: Sequence[str]) -> dict[str, tuple[float, float]]:

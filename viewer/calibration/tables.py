@@ -190,7 +190,8 @@ def _of_op(
     frame: pd.DataFrame, rows: NDArray[np.int64], op: str, model: KernelModel, device: Device
 ) -> Iterator[Group | Problem]:
     part = frame if len(rows) == len(frame) else frame.iloc[rows]
-    missing = [name for name in model.REQUIRED if name not in part]
+    needed = (*model.REQUIRED, *(k for k in model.KEY_COLUMNS if k not in model.DEFAULTS and k != "op"))
+    missing = [name for name in needed if name not in part]
     if missing:
         yield Problem(rows, f"{op} needs the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
         return
@@ -205,6 +206,9 @@ def _of_op(
     columns: dict[str, Any] = {name: values[keep] for name, values in numbers.items()}
     for name, default in model.DEFAULTS.items():
         columns[name] = _column(rest, name, default)
+    for name in model.KEY_COLUMNS:
+        if name not in columns:
+            columns[name] = _series(np.full(len(keep), op)) if name == "op" else _column(rest, name, "")
     if "library" in model.DEFAULTS:
         columns["library"] = _series(library_column(rest))
     yield from _by_class(columns, rows[keep], op, model, device)
