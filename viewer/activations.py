@@ -51,6 +51,29 @@ def quantize_inputs(ops: list[Op], fused: bool) -> list[Op]:
     return ops
 
 
+def narrow_probabilities(ops: list[Op]) -> list[Op]:
+    """Where P V takes narrow probabilities with one scale, the softmax of the eager form writes them narrow."""
+    wanted = {
+        op.operands[0]
+        for op in ops
+        if op.kind == "pv_matmul" and op.operands and op.operands[0].scaling in ("none", "tensor")
+    }
+    if len(wanted) != 1:
+        return ops
+    target = wanted.pop()
+    out = []
+    for op in ops:
+        if op.kind not in ("softmax", "pv_matmul"):
+            out.append(op)
+            continue
+        inputs, outputs = (
+            tuple(replace(t, format=target) if t.name == "probs" else t for t in ts)
+            for ts in (op.inputs, op.outputs)
+        )
+        out.append(replace(op, inputs=inputs, outputs=outputs))
+    return out
+
+
 def _wanted(op: Op) -> TensorFormat | None:
     """The narrow format that a linear layer wants its input in, if it is not stored so."""
     if not isinstance(op, Linear) or not op.operands or not op.inputs:

@@ -59,6 +59,8 @@ def _mergeable(run: list[Op], names: tuple[str, ...]) -> str | None:
     first = run[0]
     same = all(
         op.inputs == first.inputs
+        and op.operands == first.operands
+        and getattr(op, "zeros", 0.0) == getattr(first, "zeros", 0.0)
         and {(w.format, w.sparsity) for w in op.weights[:1]}
         == {(w.format, w.sparsity) for w in first.weights[:1]}
         for op in run

@@ -78,6 +78,8 @@ class Cache:
     ``heads`` rows of each width are kept per token. ``window``: at most that many tokens are kept. ``memory``: whose
     tokens: "self" (the request's own), "source" (an encoder's output), or "activation" (keys and values that live only
     within the step: encoders keep nothing). ``quantizable``: whether a compression policy may change its formats.
+    ``kept``: the share of the tokens that an evicting cache keeps. ``page``: tokens of a page with a summary (minimum
+    and maximum of its keys, in 16 bits); 0 is none.
     """
 
     heads: int
@@ -86,11 +88,18 @@ class Cache:
     window: float | None = None
     memory: str = "self"
     quantizable: bool = True
+    kept: float = 1.0
+    page: int = 0
 
     @cached_property
     def values_per_token(self) -> int:
         """Values kept per token."""
         return self.heads * sum(self.widths)
+
+    @cached_property
+    def page_row_bytes(self) -> float:
+        """Bytes of one page's summary: minimum and maximum of the keys, 2 bytes each (arXiv:2406.10774)."""
+        return 2.0 * self.heads * self.widths[0] * 2.0
 
     @cached_property
     def token_bytes(self) -> float:

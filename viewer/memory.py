@@ -118,6 +118,8 @@ def account(graph: Graph, step: Step, page_tokens: int = 0) -> MemoryParts:
         rows = cache_rows(step, cache, page_tokens)
         values_rows = rows if not page_tokens else cache_rows(step, cache, 0)
         kv_bytes = kv_bytes + rows * (count * cache.token_bytes)
+        if cache.page:
+            kv_bytes = kv_bytes + page_rows(step, cache) * (count * cache.page_row_bytes)
         kv_values = kv_values + values_rows * float(count * cache.values_per_token)
     state_bytes: Number = 0.0
     for state, count in states:
@@ -129,13 +131,27 @@ def cache_rows(step: Step, cache: Any, page_tokens: int) -> Number:
     """Rows held for one cache after the step, summed over requests."""
     if getattr(cache, "memory", "self") == "source":
         return step.rows("source_context")
-    if not page_tokens:
+    if not page_tokens and cache.kept == 1.0:
         return step.cached_after(cache.window)
     total: Number = 0.0
     for seg in step.segments:
         held = seg.new + seg.cached
         held = held if cache.window is None else np.minimum(held, cache.window)
-        total = total + seg.count * (np.ceil(held / page_tokens) * page_tokens)
+        if cache.kept != 1.0:
+            held = np.ceil(held * cache.kept - 1e-9)
+        if page_tokens:
+            held = np.ceil(held / page_tokens) * page_tokens
+        total = total + seg.count * held
+    return total
+
+
+def page_rows(step: Step, cache: Any) -> Number:
+    """Page summaries held for one cache after the step: ceil(rows / page), summed over requests."""
+    total: Number = 0.0
+    for seg in step.segments:
+        held = seg.new + seg.cached
+        held = held if cache.window is None else np.minimum(held, cache.window)
+        total = total + seg.count * np.ceil(held / cache.page)
     return total
 
 

@@ -16,6 +16,7 @@ from hardware_specs import Hardware, HardwareError
 from hardware_specs import load as load_hardware
 from viewer.compression import Compression, read_quantization
 from viewer.compression import load as load_compression
+from viewer.compression.shape import reshape
 from viewer.errors import InputError
 from viewer.fusion import fuse
 from viewer.graph import Graph, Op
@@ -48,7 +49,7 @@ class Plan:
 def plan_of(scenario: Scenario) -> Plan:
     """The plan of a scenario; InputError in one line for an unknown name, an unreadable file or a missing peak."""
     a = scenario.assumptions
-    structure = (a.fusion, a.attention, a.mla, a.clock)
+    structure = (a.fusion, a.attention, a.mla, a.clock, a.dequantize)
     plan = _plan(scenario.model, scenario.hardware, scenario.compression, scenario.parallel, structure)
     if a.bandwidth_scale != 1.0 or a.compute_scale != 1.0:
         return with_rates(plan, plan.rates.scaled(a.compute_scale, a.bandwidth_scale))
@@ -66,24 +67,29 @@ def _plan(
     hardware_name: str,
     compression: str,
     parallel: Parallel,
-    structure: tuple[str, str, str, str],
+    structure: tuple[str, ...],
 ) -> Plan:
-    fusion, attention, mla, clock = structure
+    fusion, attention, mla, clock, dequantize = structure
     layout = layout_of(parallel)
     model = load_model(model_name)
     hardware = hardware_of(hardware_name)
+    policy = policy_of(model, compression)
+    model = reshape(model, policy)
     eager = fusion == "eager" or attention == "eager"
     graph = build_graph(model, "eager" if eager else "flash", mla)
     parameters = graph.parameter_count
     active = graph.active_parameter_count
-    policy = policy_of(model, compression)
     graph = store(graph, policy, model.dtype)
     if layout.devices > 1:
         graph = shard(graph, layout)
     graph = fuse(graph, fusion)  # type: ignore[arg-type]
     try:
         graph = lower(
-            graph, hardware.capabilities, model.dtype, fuse_quantize=fusion in ("inductor", "serving")
+            graph,
+            hardware.capabilities,
+            model.dtype,
+            fuse_quantize=fusion in ("inductor", "serving"),
+            separate=dequantize == "separate",
         )
         rates = rates_for(hardware, graph, clock)
         graph = stage(graph, layout)

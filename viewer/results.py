@@ -112,7 +112,7 @@ def _row(
     dense = executed = bitops = 0.0
     for product, math in zip(cost.products, op.math, strict=True):
         flops = _mean(product)
-        dense += flops
+        dense += flops if type(cost.dense_factor) is float else _mean(product * cost.dense_factor)
         executed += flops * math.executed
         bitops += flops * math.executed * math.a_bits * math.b_bits
     dram = _mean(cost.dram_bytes)

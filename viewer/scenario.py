@@ -56,6 +56,7 @@ class Assumptions(BaseModel):
     """Everything that is neither model nor hardware nor load, with the defaults of the contract.
 
     ``overlap``: 1 is max(compute, memory), 0 their sum. ``launch_s``: added per kernel. ``clock``: rated or maximum.
+    ``dequantize``: packed weights are unpacked inside the product, or by a kernel of its own that writes 16-bit ones.
     ``memory_utilization`` and ``overhead_bytes``: what a server leaves free and what its runtime takes (vLLM defaults:
     0.9; context and libraries about 0.5 GB). ``page_tokens``: cache page size (0: none).
     """
@@ -66,6 +67,7 @@ class Assumptions(BaseModel):
     mla: Literal["auto", "naive", "absorbed"] = "auto"
     fidelity: Literal["bound", "estimate"] = "bound"
     clock: Literal["rated", "maximum"] = "rated"
+    dequantize: Literal["fused", "separate"] = "fused"
     overlap: float = Field(1.0, ge=0.0, le=1.0)
     launch_s: float = Field(0.0, ge=0.0, le=1.0)
     launch: Literal["graph", "eager"] = "graph"

@@ -24,7 +24,8 @@ class OpCost:
     ``products``: dense FLOPs of each matrix product, in the order of ``op.math``. ``vector_flops`` run on the vector
     (CUDA core) unit, ``transcendentals`` on the special-function unit. Bytes are those that must cross DRAM at least
     once; ``weight_bytes`` and the KV bytes include their metadata. ``workspace_bytes``: traffic of temporary
-    buffers inside the op; ``comm_bytes``: bytes of the full buffer of a collective.
+    buffers inside the op; ``comm_bytes``: bytes of the full buffer of a collective. ``dense_factor``: dense FLOPs per
+    FLOP of ``products`` where zero inputs are skipped.
     """
 
     products: tuple[Number, ...] = ()
@@ -40,6 +41,7 @@ class OpCost:
     state_write_bytes: Number = 0.0
     workspace_bytes: Number = 0.0
     comm_bytes: Number = 0.0
+    dense_factor: Number = 1.0
     choice: Any = None  # small integer codes of a variant chosen per point (see op.choice_labels)
 
     @property

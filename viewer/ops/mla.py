@@ -16,7 +16,7 @@ import numpy as np
 from viewer.graph import Cache
 from viewer.ops.attention import VECTOR_FLOPS_PER_PAIR, AttentionBase
 from viewer.ops.cost import OpCost, base_cost, cost_of
-from viewer.ops.linear import Linear
+from viewer.ops.linear import UNPACK_TILE_ROWS, Linear
 from viewer.workload import Number, Segment, Step, causal_pairs, row_kind
 
 #: Labels of ``OpCost.choice``; "both" when the segments of one step differ (mixed batches).
@@ -168,6 +168,10 @@ def latent_up_cost(op: LatentUp, step: Step) -> OpCost:
     cost.activation_write_bytes = cost.activation_write_bytes + rows * storage.row_bytes(
         op.heads * op.value_dim
     )
+    if op.unpack_flops:
+        cost.vector_flops = cost.vector_flops + op.unpack_flops * np.ceil(
+            step.rows(op.rows) / UNPACK_TILE_ROWS
+        )
     cost.choice = chosen(step, op.rule)
     return cost
 
@@ -217,6 +221,14 @@ def _latent_reads(op: LatentAttention, step: Step, part: Literal["all", "scores"
     return step.rows(f"absorbed_context:{op.rule}") * absorbed + step.rows(f"naive_context:{op.rule}") * naive
 
 
+def _unpacked(op: LatentAttention, step: Step) -> Number:
+    """Vector work of bringing the cached rows that are read into operand form."""
+    if not op.unpack_flops:
+        return 0.0
+    rows = step.rows(f"absorbed_context:{op.rule}") + step.rows(f"naive_context:{op.rule}")
+    return rows * op.unpack_flops
+
+
 @cost_of(LatentAttention)
 def latent_attention_cost(op: LatentAttention, step: Step) -> OpCost:
     """Naive pairs cost 2*(d_n + d_r) + 2*d_v per head, absorbed ones 2*(c + d_r) + 2*c; softmax as in attention.
@@ -227,7 +239,7 @@ def latent_attention_cost(op: LatentAttention, step: Step) -> OpCost:
     cost = base_cost(op, step)
     cost.products = _products(op, step)
     pairs = step.rows(f"naive_pairs:{op.rule}") + step.rows(f"absorbed_pairs:{op.rule}")
-    cost.vector_flops = pairs * (VECTOR_FLOPS_PER_PAIR * op.heads)
+    cost.vector_flops = pairs * ((VECTOR_FLOPS_PER_PAIR + op.pair_flops) * op.heads) + _unpacked(op, step)
     cost.transcendentals = pairs * float(op.heads)
     cost.kv_read_bytes = _latent_reads(op, step, "all")
     cost.choice = chosen(step, op.rule)
@@ -239,6 +251,7 @@ def latent_score_cost(op: LatentScore, step: Step) -> OpCost:
     """The first product of the eager form: full n_q * n_kv pairs."""
     cost = base_cost(op, step)
     cost.products = _products(op, step)[:1]
+    cost.vector_flops = _unpacked(op, step)
     cost.kv_read_bytes = _latent_reads(op, step, "scores")
     cost.choice = chosen(step, op.rule)
     return cost
@@ -249,6 +262,7 @@ def latent_value_cost(op: LatentValue, step: Step) -> OpCost:
     """The second product of the eager form."""
     cost = base_cost(op, step)
     cost.products = _products(op, step)[1:]
+    cost.vector_flops = _unpacked(op, step)
     cost.kv_read_bytes = _latent_reads(op, step, "values")
     cost.choice = chosen(step, op.rule)
     return cost
@@ -276,6 +290,6 @@ def index_score_cost(op: IndexScore, step: Step) -> OpCost:
     cost = base_cost(op, step)
     pairs = step.all_pairs() if op.eager else step.causal_pairs()
     cost.products = (pairs * (2.0 * op.heads * op.head_dim),)
-    cost.vector_flops = pairs * (3.0 * op.heads + 1.0)
+    cost.vector_flops = pairs * (3.0 * op.heads + 1.0) + step.kv_tokens() * op.unpack_flops
     cost.kv_read_bytes = step.kv_tokens() * op.keys().token_bytes
     return cost

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from viewer.ops.cost import OpCost, base_cost, cost_of
 from viewer.ops.elementwise import Elementwise, elementwise_cost
-from viewer.ops.linear import Linear
+from viewer.ops.linear import UNPACK_TILE_ROWS, Linear, skip_columns
 from viewer.ops.routing import UNIFORM, Routing, distinct_experts, padded_rows
 from viewer.workload import Step
 
@@ -55,6 +57,13 @@ def expert_cost(op: ExpertLinear, step: Step) -> OpCost:
     cost.weight_metadata_bytes = share * op.weight_stream_metadata_bytes
     if op.bias:
         cost.vector_flops = rows * float(op.bias)
+    if op.unpack_flops:
+        # each expert that is hit unpacks its own weights, once per tile of its rows
+        passes = np.maximum(share, rows / (UNPACK_TILE_ROWS * op.held))
+        cost.vector_flops = cost.vector_flops + op.unpack_flops * passes
+    if op.zeros:
+        each = rows / np.maximum(share * op.held, 1e-300)
+        skip_columns(op, cost, 1.0 - np.power(op.zeros, each), share)
     return cost
 
 
