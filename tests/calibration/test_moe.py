@@ -77,7 +77,13 @@ def test_power_law_loads_sum_to_the_routed_rows(
 
 
 def test_the_fullest_rank_has_more_than_its_share() -> None:
-    columns = {"tokens": 4096.0, "experts": 64.0, "top_k": 8.0, "ep": 8.0, "distribution": "power_law_1.2"}
+    columns: dict[str, Any] = {
+        "tokens": 4096.0,
+        "experts": 64.0,
+        "top_k": 8.0,
+        "ep": 8.0,
+        "distribution": "power_law_1.2",
+    }
     balanced = moe.terms(_table(**{**columns, "distribution": "balanced"}), gpu(), STRUCTURE)["comp"]
     skewed = moe.terms(_table(**columns), gpu(), STRUCTURE)["comp"]
     assert skewed[0] > balanced[0]

@@ -1,8 +1,8 @@
 """Constants by family for kernels without any calibrated class (fitted on public measurements, rounded).
 
 Attention and MoE: the plain 16-bit class of one library (vLLM; SGLang on A100 for MoE), head dim 128, the
-root node only. Collectives: NCCL 2.27 all_reduce. Elementwise: kernels inside a real fp16 model. They carry to
-a device of the same family with errors of 5 to 15 %, and to another family with 30 to 80 %. Sources of the
+root node only. Collectives: NCCL 2.27 all_reduce. Elementwise: kernels inside a real fp16 model. They carry
+to a device of the same family with errors of 5 to 15 %, and to another family with 30 to 80 %. Sources of the
 measurements: aiconfigurator (Apache-2.0), vidur (MIT); A100, H100, L40S.
 """
 
