@@ -44,6 +44,7 @@ REQUIRED = common.REQUIRED
 DEFAULTS = common.DEFAULTS
 KEY_COLUMNS = common.KEY_COLUMNS
 GROUP = common.GROUP
+ANCHOR_COLUMNS: tuple[str, ...] = (*common.REQUIRED, "window")
 FAMILY_DEFAULTS: Mapping[str, Constants] = additive_defaults.ATTENTION_PREFILL
 
 
@@ -213,9 +214,9 @@ def coordinates(
     constants: Constants,  # noqa: ARG001
     m2_s: FloatArray,  # noqa: ARG001
 ) -> FloatArray:
-    """(rows, 6): log2 of s, b K, g, K in units of .4, .7, .8, 1; head dim and window kind apart by 2."""
+    """(rows, 6): log2 of s, b K, g, K, head dim and window in their correlation lengths."""
     b, s, heads, kv_heads, dim, w = common.columns(table)
     log2 = common.log2
     small = (w < s) & (w <= common.SMALL_WINDOW)
-    scaled = [log2(s) / 0.4, log2(b * kv_heads) / 0.7, log2(heads / kv_heads) / 0.8, log2(kv_heads)]
-    return np.stack([*scaled, 2 * log2(dim), 2 * log2(np.where(small, w, 8192))], axis=1)
+    scaled = [log2(s) / 0.7, log2(b * kv_heads) / 1.2, log2(heads / kv_heads) / 1.4, log2(kv_heads) / 1.8]
+    return np.stack([*scaled, log2(dim), log2(np.where(small, w, 8192))], axis=1)
