@@ -166,7 +166,7 @@ def test_no_device_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: int) -> Any:
         raise RuntimeError("Failed to dlopen libcuda.so.1\nand a second line")
 
-    for init, message in ((refuse, "libcuda"), (lambda _: (FailedStatus(100),), "does not start")):
+    for init, message in ((refuse, "no NVIDIA driver"), (lambda _: (FailedStatus(100),), "does not start")):
         fake = SimpleNamespace(driver=SimpleNamespace(cuInit=init))
         monkeypatch.setitem(sys.modules, "cuda.bindings", fake)
         with pytest.raises(GpuError, match=message) as error:

@@ -17,6 +17,7 @@ import hardware_specs
 from viewer.bench import cpu_run, hardware_file, storage
 from viewer.bench.campaign import Target, Writer
 from viewer.bench.cpu_plan import Job
+from viewer.bench.roofs import products_against_roofs
 from viewer.bench.schema import Campaign, Record, load_campaign
 from viewer.cli import bench
 from viewer.cli.common import run
@@ -289,3 +290,24 @@ def test_bad_input_is_one_line_and_status_2(
     errors = capsys.readouterr().err.strip()
     assert errors.startswith("roofline: ")
     assert "\n" not in errors
+
+
+def test_products_are_predicted_from_the_roofs() -> None:
+    writer = _writer()
+    gemm = Job("cpu.gemm_f32.1024.t2", "gemm_f32", 2, size=1024)
+    gemv = Job("cpu.gemv_f32.8192.t2", "gemv_f32", 2, size=8192)
+
+    def timed(job: Job, seconds: float, ops: float, moved: float) -> Record:
+        row = {"seconds": [seconds] * 6, "clock_hz": [0.0] * 6, "reps": 1, "stopped": "converged",
+               "other_cpu_share": 0.0, "ops_per_rep": ops, "bytes_per_rep": moved, "error": 0.0}  # fmt: skip
+        return cpu_run.make_record(job, [row], None)
+
+    matrix = 4.0 * (8192**2 + 2 * 8192)
+    writer.records += [timed(gemm, 5e-3, 2.0 * 1024**3, 0.0), timed(gemv, 5e-3, 2.0 * 8192**2, matrix)]
+    products, vectors = products_against_roofs(writer.campaign(complete=True))
+    # 2 x 1024^3 / 512e9 = 4.194 ms of 5 measured: 16.1 % below the roof
+    assert (products["bound"], products["bound_ms"]) == ("compute", pytest.approx(4.194304))
+    assert products["error_pct"] == pytest.approx(-16.11, abs=0.01)
+    # 268.5 MB / 60e9 = 4.475 ms
+    assert vectors["bound"] == "memory (dram)"
+    assert vectors["bound_ms"] == pytest.approx(matrix / 60e9 * 1e3)

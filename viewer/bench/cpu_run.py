@@ -148,8 +148,8 @@ def _run_group(
                 continue
             found.setdefault(job.id, []).append(row)
             record = records[job.id] = make_record(job, found[job.id], built)
-            report(f"[{done}/{len(group)}] {describe(record)}")
             keep(list(records.values()))
+            report(f"[{done}/{len(group)}] {describe(record)}")
     finally:
         last_words = worker.close()
     if last_words:

@@ -49,8 +49,10 @@ def find_driver() -> Any:
         raise GpuError("cuda-bindings is not installed (pip install 'roofline[cuda]')") from None
     try:
         status = driver.cuInit(0)[0]
-    except RuntimeError as error:  # libcuda.so.1 cannot be opened
-        raise GpuError(f"no CUDA driver ({str(error).splitlines()[0][:120]})") from None
+    except (
+        Exception
+    ):  # its loader raises various errors, some of several lines, when libcuda cannot be opened
+        raise GpuError("no NVIDIA driver on this machine (its library libcuda cannot be loaded)") from None
     if int(status):
         raise GpuError(f"the CUDA driver does not start ({getattr(status, 'name', status)})")
     return driver

@@ -138,6 +138,7 @@ def _show_builds(rows: list[Any], compiler: str, options: dict[str, Any]) -> Non
 
 def _show(campaign: Any, options: dict[str, Any]) -> None:
     """The records as a table, or as data."""
+    from viewer.bench.roofs import products_against_roofs
     from viewer.bench.table import record_rows, text_table
 
     rows = record_rows(campaign.records)
@@ -148,8 +149,11 @@ def _show(campaign: Any, options: dict[str, Any]) -> None:
         return pd.DataFrame(rows)
 
     def table() -> None:
-        head = list(rows[0]) if rows else ["benchmark"]
-        print(text_table(head, [[_short(v) for v in row.values()] for row in rows]))
+        for part in (rows, products_against_roofs(campaign)):
+            if part:
+                print(
+                    text_table(list(part[0]), [[_short(v) for v in row.values()] for row in part]), end="\n\n"
+                )
 
     emit(options, frame, lambda: campaign.model_dump(mode="json"), table)
 
