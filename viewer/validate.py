@@ -10,10 +10,10 @@ import numpy as np
 
 from viewer.calibration import scores
 from viewer.calibration.base import REGIMES, bound, datasheet_roofline, regime
+from viewer.calibration.grouping import Group, Problem, groups
 from viewer.calibration.lookup import find_class, shipped_by_hardware
 from viewer.calibration.predict import bound_names, estimate_group
 from viewer.calibration.store import Calibration
-from viewer.calibration.tables import Group, Problem, groups
 from viewer.errors import InputError
 
 if TYPE_CHECKING:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from viewer.calibration import fitting
 from viewer.calibration.base import REGIMES, Constants, Device, KernelModel
 from viewer.calibration.devices import device as device_by_name
+from viewer.calibration.grouping import Group, Problem, groups
 from viewer.calibration.lookup import find_class, shipped_by_hardware
 from viewer.calibration.predict import bound_names, bounds_only, estimate_group
 from viewer.calibration.registry import model_for
 from viewer.calibration.store import Calibration, ClassFit
-from viewer.calibration.tables import Group, Problem, groups
 from viewer.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,13 +48,15 @@ def predict_frame(
             texts["bound"][group.rows] = bound_names(codes)
             continue
         _fill(group, book, rung, numbers, texts)
-    out = frame.copy()
-    old_note = frame["note"].fillna("").astype(str).to_numpy(object) if "note" in frame else None
-    for name, values in {**numbers, **texts}.items():
-        out[name] = values
-    if old_note is not None:
-        out["note"] = np.where(texts["note"] == "", old_note, texts["note"])
-    return out
+    if "note" in frame:
+        old = frame["note"].fillna("").astype(str).to_numpy(object)
+        texts["note"] = np.where(texts["note"] == "", old, texts["note"])
+    import pandas as pd
+
+    # Object columns: letting pandas infer a string type costs more than the whole of rung M0.
+    added: dict[str, Any] = {name: pd.Series(values, index=frame.index) for name, values in numbers.items()}
+    added |= {name: pd.Series(values, index=frame.index, dtype=object) for name, values in texts.items()}
+    return frame.assign(**added)
 
 
 def _fill(

@@ -158,6 +158,6 @@ def estimate_group(
                      match.label, match.basis, octaves > 0.5)  # fmt: skip
 
 
-def bound_names(codes: NDArray[np.int64]) -> NDArray[np.str_]:
+def bound_names(codes: NDArray[np.int64]) -> NDArray[np.object_]:
     """BOUNDS names of codes."""
-    return np.array(BOUNDS)[codes]
+    return np.array(BOUNDS, dtype=object)[codes]
