@@ -18,6 +18,7 @@ _LAZY = {
     "Prefill": "viewer.workload",
     "Scenario": "viewer.scenario",
     "analyze": "viewer.analysis",
+    "compare": "viewer.whatif",
     "load_model": "viewer.models",
     "sensitivity": "viewer.whatif",
     "solve": "viewer.whatif",

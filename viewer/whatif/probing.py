@@ -11,6 +11,7 @@ import numpy as np
 
 from viewer.analysis import MAX_DECODE_POINTS, op_seconds
 from viewer.errors import InputError, unknown
+from viewer.ops.linear import Linear
 from viewer.planned import Plan, evaluate, plan_of
 from viewer.roofline import OpSeconds, OpTime
 from viewer.scenario import Scenario
@@ -23,12 +24,16 @@ RATE_AXES = {"bandwidth": "bandwidth_scale", "peak": "compute_scale"}
 #: Range of a rate, as a multiple of the device's, in which an answer is looked for.
 RATE_RANGE = (1e-6, 1e6)
 
+#: Instead of an op's name: all linear layers of the stack together, as in compression rules.
+LINEARS = "@linear"
+
 
 @dataclass(frozen=True)
 class Probe:
     """``scenario`` with one unknown: a length or count of its workload, or ``bandwidth`` or ``peak``.
 
-    ``op``, ``layer``: ask of one op, of one layer, or (both None) of the network. Rates are multiples of the device's.
+    ``op`` (or ``@linear``), ``layer``: ask of one op, of one layer, or (both None) of the network. Rates are multiples
+    of the device's.
     """
 
     scenario: Scenario
@@ -79,10 +84,12 @@ class Probe:
             if not pairs:
                 count = self.plan.graph.n_layers
                 raise InputError(f"layer {self.layer}: {self.plan.model.name} has layers 0 to {count - 1}")
+        if self.op == LINEARS:
+            return tuple(p for p in pairs if isinstance(p[1], Linear) and p[0].layers)  # type: ignore[attr-defined]
         if self.op is not None:
             names = [op.name for _, op in pairs]
             if self.op not in names:
-                raise unknown("op", self.op, dict.fromkeys(names), limit=30)
+                raise unknown("op", self.op, dict.fromkeys((*names, LINEARS)), limit=30)
             pairs = tuple(p for p in pairs if p[1].name == self.op)
         return pairs
 
