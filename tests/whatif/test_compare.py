@@ -95,7 +95,7 @@ def test_estimate_lies_above_the_bound():
 def test_chart_and_frames():
     found = compare(BASE, SETTINGS)
     chart = found.chart()
-    assert [t["x"] for t in chart["data"] if t["name"] == "bound"][0] == [
+    assert next(t["x"] for t in chart["data"] if t["name"] == "bound") == [
         1e3 * r["bound_time_s"] for r in found.rows
     ]
     assert len(found.frame) == 4

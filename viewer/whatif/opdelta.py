@@ -68,7 +68,7 @@ def _by_place(result: Analysis, phase: str) -> dict[tuple[Any, str], tuple[int, 
     out: dict[tuple[Any, str], tuple[int, ...]] = {}
     for start in starts:
         for index, (group, op) in enumerate(result.plan.pairs):
-            for where in group.layers or (group.name,):  # type: ignore[attr-defined]
+            for where in group.layers or (group.name,):
                 key = where, canonical(op.name)
                 out[key] = (*out.get(key, ()), start + index)
     return out

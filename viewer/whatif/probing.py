@@ -80,12 +80,12 @@ class Probe:
         """The (group, op) pairs that are asked about."""
         pairs = self.plan.pairs
         if self.layer is not None:
-            pairs = tuple(p for p in pairs if self.layer in p[0].layers)  # type: ignore[attr-defined]
+            pairs = tuple(p for p in pairs if self.layer in p[0].layers)
             if not pairs:
                 count = self.plan.graph.n_layers
                 raise InputError(f"layer {self.layer}: {self.plan.model.name} has layers 0 to {count - 1}")
         if self.op == LINEARS:
-            return tuple(p for p in pairs if isinstance(p[1], Linear) and p[0].layers)  # type: ignore[attr-defined]
+            return tuple(p for p in pairs if isinstance(p[1], Linear) and p[0].layers)
         if self.op is not None:
             names = [op.name for _, op in pairs]
             if self.op not in names:

@@ -253,7 +253,7 @@ def curves(base: Scenario, settings: Sequence[str], axis: str, values: str) -> R
     frame = sweep(base, {"compression": list(settings), axis: values})
     first = frame[frame.compression == settings[0]].set_index(axis).time_s
     keep = [axis, "compression", "time_s", "bound", "memory_time_s", "compute_time_s", "tokens_per_s"]
-    out: Rows = (
+    table: Any = (
         frame[keep]
         .assign(compression=frame.compression.astype(str), bound=frame.bound.astype(str))
         .to_dict(orient="records")
