@@ -120,6 +120,22 @@ def test_expectations_by_family() -> None:
     assert cpu_expect.table_for("ARM", 8, 1, []) == {}
 
 
+def test_repeats_are_left_out_when_time_is_up(built: cpu_build.Built) -> None:
+    out: list[dict[str, object]] = []
+    request = {
+        "library": str(built.path),
+        "seed": 1,
+        "cpus": [-1],
+        "rule": {"max_seconds": 0.05},
+        "budget_s": -1.0,
+        "jobs": [Job("a", "read", 1, 4096).as_dict()],
+    }
+    cpu_worker.serve(request | {"repeat": True}, out.append)
+    cpu_worker.serve(request | {"repeat": False}, out.append)
+    assert "out of time" in str(out[0]["skip"])
+    assert "seconds" in out[1]
+
+
 # --- compilers that are missing, broken or hostile ----------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from viewer.bench import cpu_build, host
 from viewer.bench.cpu_expect import expected_op_per_clock
 from viewer.bench.cpu_plan import MEANINGS, Job, plan
 from viewer.bench.schema import Flag, KernelInfo, Record, Result, Samples, Stats, Validity
-from viewer.bench.statistics import QUICK, STANDARD, StopRule, combine, summarize
+from viewer.bench.statistics import QUICK, STANDARD, StopRule, combine, quantile, summarize
 
 FULL_BUDGET_S = 105.0
 QUICK_BUDGET_S = 25.0
@@ -114,6 +114,7 @@ def run(
             "rule": asdict(rule),
             "budget_s": budget,
             "jobs": [j.as_dict() for j in group_now],
+            "repeat": all(j.id in found for j in group),
         }
         notes += _run_group(request, group_now, built, found, records, report, keep)
     return [records[j.id] for j in jobs if j.id in records], notes
@@ -234,7 +235,7 @@ def _flags(
     flags: list[Flag] = []
     third = len(clocks) // 3
     if third and any(clocks):
-        first, last = sorted(clocks[:third])[third // 2], sorted(clocks[-third:])[third // 2]
+        first, last = usual_clock(clocks[:third]), usual_clock(clocks[-third:])
         if last < 0.97 * first:
             flags.append("throttled")
     if best_to_median > 1.05 or other > 0.05:
@@ -247,12 +248,17 @@ def _flags(
 def _validity(job: Job, rows: list[dict[str, Any]], clocks: list[float], best_s: float) -> Validity:
     ops = rows[0]["ops_per_rep"] * rows[0]["reps"]
     error = max(row["error"] for row in rows)
-    hz = sorted(clocks)[len(clocks) // 2]
+    hz = usual_clock(clocks)
     per_clock = ops / best_s / hz / job.threads if hz and ops else None
     return Validity(
         numeric_error=error if error == error else None,
         numeric_ok=bool(error < ERROR_LIMIT),
         op_per_clock_per_core=per_clock,
         expected_op_per_clock=expected_op_per_clock(job.probe),
-        note="operations per clock from the fastest batch and the median clock" if per_clock else "",
+        note="operations per clock from the fastest batch and the upper-decile clock" if per_clock else "",
     )
+
+
+def usual_clock(clocks: list[float]) -> float:
+    """The clock that the core holds: the upper decile, because an interrupted measurement only reads low."""
+    return quantile(sorted(clocks), 0.9)
