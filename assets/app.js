@@ -208,6 +208,20 @@
     askAgain(flat, opened, question) {
       return opened && question ? Object.assign({}, question, { at: Date.now() }) : dc.no_update;
     },
+    clearPins() {
+      return [];
+    },
+    chooseDevice(click, rows) {
+      const by = dc.callback_context.triggered[0] ? dc.callback_context.triggered[0].prop_id : "";
+      if (by.startsWith("device-map")) {
+        const point = click && click.points[0];
+        return point && point.customdata ? point.customdata[0] : dc.no_update;
+      }
+      return rows && rows.length ? rows[0].id : dc.no_update;
+    },
+    chooseModel(rows) {
+      return rows && rows.length ? rows[0].id : dc.no_update;
+    },
     drawGraph(data, colour, selected) {
       if (window.rooflineGraph) window.rooflineGraph.draw(document.getElementById("graph"), data, colour, selected);
       return dc.no_update;
@@ -255,6 +269,11 @@
     const at = event.target.closest ? event.target : event.target.parentElement;
     const figure = at && at.closest("[data-explain]");
     if (figure) dc.set_props("question", { data: { key: figure.getAttribute("data-explain"), at: Date.now() } });
+    const save = at && at.closest("[data-export]");
+    if (save && window.dash_ag_grid) {
+      const name = save.getAttribute("data-export");
+      window.dash_ag_grid.getApi(name).exportDataAsCsv({ fileName: "roofline-" + name + ".csv" });
+    }
     const copy = at && at.closest("[data-copy]");
     if (copy) {
       const what = copy.getAttribute("data-copy");

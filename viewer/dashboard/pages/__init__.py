@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from viewer.dashboard.pages import analyze
+from viewer.dashboard.pages import analyze, compare, hardware, models
 
-PAGES = (analyze,)
+PAGES = (analyze, compare, hardware, models)

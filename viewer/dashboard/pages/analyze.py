@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import dash_ag_grid as dag
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
@@ -16,7 +15,7 @@ from viewer.charts.roofline import roofline
 from viewer.dashboard import view
 from viewer.dashboard.layer_graph import layer_graph
 from viewer.dashboard.state import companions, field_of, scenario_of
-from viewer.dashboard.widgets import aria, card, data, plot
+from viewer.dashboard.widgets import aria, card, column, data, grid, plot
 from viewer.errors import InputError
 
 NAME, TITLE, PATH = "analyze", "Analyze", "/"
@@ -105,50 +104,26 @@ def _table_tools() -> Any:
     return html.Div([search, *links], className="row-tools")
 
 
-def _column(field: str, name: str, form: str | None = None, **extra: Any) -> dict[str, Any]:
-    column: dict[str, Any] = {"field": field, "headerName": name, **extra}
-    if form:
-        column |= {"type": "rightAligned", "valueFormatter": {"function": f"roofline_{form}(params.value)"}}
-    return column
-
-
 def table() -> Any:
     """The table of ops: sortable, filterable; a row selects its op everywhere."""
     columns = [
-        _column("name", "op", minWidth=120, width=140),
-        _column("phase", "phase", width=90),
-        _column("total_s", "time in all", "time", sort="desc", width=120),
-        _column("share", "share", "share", width=90),
-        _column("bound", "bound", width=140, cellClassRules=_bound_rules()),
-        _column("layers", "layers", width=112),
-        _column("repeat", "×", "count", width=95),
-        _column("time_s", "time each", "time", width=115),
-        _column("arithmetic_intensity", "FLOP/B", "number", width=95),
-        _column("matmul_flops", "matmul FLOP", "flop", width=125),
-        _column("dram_bytes", "DRAM traffic", "bytes", width=115),
-        _column("weight_bytes", "weights", "bytes", width=115),
-        _column("kv_read_bytes", "KV read", "bytes", width=115),
-        _column("math", "math", width=100),
-        _column("notes", "notes", minWidth=160, flex=1, tooltipField="notes"),
+        column("name", "op", minWidth=120, width=140),
+        column("phase", "phase", width=90),
+        column("total_s", "time in all", "time", sort="desc", width=120),
+        column("share", "share", "share", width=90),
+        column("bound", "bound", width=140, cellClassRules=_bound_rules()),
+        column("layers", "layers", width=112),
+        column("repeat", "×", "count", width=95),
+        column("time_s", "time each", "time", width=115),
+        column("arithmetic_intensity", "FLOP/B", "number", width=95),
+        column("matmul_flops", "matmul FLOP", "flop", width=125),
+        column("dram_bytes", "DRAM traffic", "bytes", width=115),
+        column("weight_bytes", "weights", "bytes", width=115),
+        column("kv_read_bytes", "KV read", "bytes", width=115),
+        column("math", "math", width=100),
+        column("notes", "notes", minWidth=160, flex=1, tooltipField="notes"),
     ]
-    return dag.AgGrid(
-        id="ops",
-        columnDefs=columns,
-        rowData=[],
-        getRowId="params.data.id",
-        defaultColDef={"sortable": True, "resizable": True, "suppressMovable": False, "minWidth": 70},
-        dashGridOptions={
-            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
-            "animateRows": False,
-            "domLayout": "autoHeight",
-            "rowHeight": 30,
-            "headerHeight": 32,
-            "theme": {"function": "roofline_theme(theme, agGrid)"},
-            "suppressColumnVirtualisation": True,
-        },
-        className="ops-grid",
-        style={"height": None},
-    )
+    return grid("ops", columns)
 
 
 def _bound_rules() -> dict[str, str]:

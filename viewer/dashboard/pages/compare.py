@@ -1,0 +1,160 @@
+"""The Compare page: the present scenario under other settings, beside what is pinned in the tray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
+
+from viewer.charts.base import amount, seconds
+from viewer.charts.compare_bars import compare_bars
+from viewer.charts.memory_bar import memory_bar
+from viewer.charts.pareto import pareto
+from viewer.dashboard import tray
+from viewer.dashboard.controls import compressions
+from viewer.dashboard.state import field_of
+from viewer.dashboard.widgets import card, column, export_button, grid, plot
+from viewer.errors import InputError
+
+NAME, TITLE, PATH = "compare", "Compare", "/compare"
+SHOWN = ["w8a8-int8", "w8a8-fp8", "w4a16-g128", "w4a16-g128+kv8"]
+
+
+def layout() -> list[Any]:
+    """What the page consists of."""
+    return [
+        html.H1("Compare"),
+        html.P(
+            "The present scenario under other compressions, and every scenario of the tray."
+            " Pin more with “+ Tray”; the link holds them all.",
+            className="lead",
+        ),
+        html.Div(
+            [
+                dmc.MultiSelect(
+                    id="compare-with",
+                    label="Other compressions",
+                    data=[name for name in compressions() if name != "checkpoint"],
+                    value=SHOWN,
+                    searchable=True,
+                    clearable=True,
+                    clearButtonProps={"aria-label": "Remove all"},
+                    maxValues=12,
+                    size="xs",
+                    className="wide",
+                ),
+                html.Button("Empty the tray", id="pins-clear", className="tool", n_clicks=0),
+            ],
+            className="row",
+        ),
+        html.P(id="compare-verdict", className="answer", role="status"),
+        html.Div(
+            [
+                card("Time", [plot("compare-time", "plot-medium")]),
+                card("Memory", [plot("compare-memory", "plot-medium")]),
+            ],
+            className="two",
+        ),
+        card("Time against memory", [plot("compare-pareto", "plot-medium")]),
+        card("Figures", [grid("compare-table", _columns())], export_button("compare-table")),
+    ]
+
+
+def _columns() -> list[dict[str, Any]]:
+    return [
+        column("label", "scenario", pinned="left", minWidth=150),
+        column("time_s", "time in all", "time", width=110),
+        column("gain", "× gain", "number", width=90),
+        column("ttft_s", "TTFT", "time", width=100),
+        column("tpot_s", "TPOT", "time", width=100),
+        column("tokens_per_s", "tokens/s", "number", width=100),
+        column("total_bytes", "memory", "bytes", width=105),
+        column("weight_bytes", "weights", "bytes", width=105),
+        column("kv_cache_bytes", "KV cache", "bytes", width=105),
+        column("fits", "fits", width=70),
+        column("max_batch", "largest batch", "count", width=120),
+        column("bitops", "bitops", "si", width=100),
+        column("energy_j", "energy ≤ (J)", "number", width=115),
+        column("label_kind", "times are", width=120),
+        column("notes", "notes", minWidth=160, flex=1, tooltipField="notes"),
+    ]
+
+
+def register(app: Dash) -> None:
+    """The callbacks of the page."""
+    app.callback(
+        Output("compare-verdict", "children"),
+        Output("compare-time", "figure"),
+        Output("compare-memory", "figure"),
+        Output("compare-pareto", "figure"),
+        Output("compare-table", "rowData"),
+        Output("errors", "data", allow_duplicate=True),
+        Input("scenario", "data"),
+        Input("pins", "data"),
+        Input("baseline", "data"),
+        Input("compare-with", "value"),
+        Input("theme", "data"),
+        Input("url", "pathname"),
+        State("files", "data"),
+        prevent_initial_call=True,
+    )(update)
+    app.clientside_callback(
+        ClientsideFunction("app", "clearPins"),
+        Output("pins", "data", allow_duplicate=True),
+        Input("pins-clear", "n_clicks"),
+        prevent_initial_call=True,
+    )
+
+
+def update(
+    flat: Any, pins: Any, base: Any, others: Any, theme: Any, path: Any, files: Any
+) -> tuple[Any, ...]:
+    """State in, comparison out."""
+    if flat is None or path != PATH:
+        return (no_update,) * 6
+    kept = [pin for pin in [base, *(pins or [])] if isinstance(pin, dict)][:12]
+    names = [str(name) for name in (others or []) if isinstance(name, str)][:12]
+    try:
+        entries = tray.entries_of(flat, names, kept, files)
+        if entries[0].result is None:
+            raise InputError(entries[0].complaint)
+    except InputError as error:
+        return (*(no_update,) * 5, {field_of(str(error)): str(error)})
+    good = [(e.label, e.result) for e in entries if e.result is not None]
+    first = good[0][1]
+    phase = "decode" if first.phases["tpot_s"] is not None else None
+    title = "time per decode step" if phase else "time of the prefill"
+    bars = [
+        (label, tray.by_bound(r, phase if any(p.phase == phase for p in r.parts) else None))
+        for label, r in good
+    ]
+    rows = tray.rows_of(entries)
+    return (
+        tray.verdict(entries),
+        compare_bars(bars, title, str(theme)),
+        memory_bar([(label, r.memory) for label, r in good], str(theme)),
+        pareto(_points(good), "device memory (GB)", "time in all (s)", str(theme)),
+        rows,
+        {},
+    )
+
+
+def _points(good: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": label,
+            "x": r.memory.total_bytes / 1e9,
+            "y": r.totals.time_s,
+            "fits": r.memory.fits is not False,
+            "hover": f"<b>{html_escape(label)}</b><br>{seconds(r.totals.time_s)} · {amount(r.memory.total_bytes, 'B')}",
+        }
+        for label, r in good
+    ]
+
+
+def html_escape(text: str) -> str:
+    """Text for a chart's hover."""
+    from html import escape
+
+    return escape(text)
