@@ -91,9 +91,17 @@
       return String(query.length);
     },
 
+    /* State -> the page that is shown, and no other: what is hidden asks the server for nothing. */
+    route(flat, base, pins, theme, compact, path) {
+      const names = Object.values(app.metaData.pages);
+      const here = app.pageOf(path);
+      return names.map((name) => (flat && name === here ? { flat, base: base || null, pins: pins || [], theme, compact } : dc.no_update));
+    },
+    pageOf(path) {
+      return (app.metaData && app.metaData.pages[path]) || "analyze";
+    },
     showPage(path) {
-      const known = { "/compare": "compare", "/sweep": "sweep", "/plan": "plan", "/hardware": "hardware", "/models": "models", "/validation": "validation" };
-      const page = known[path] || "analyze";
+      const page = app.pageOf(path);
       for (const link of document.querySelectorAll(".nav-link")) {
         const on = link.id === "nav-" + page;
         link.classList.toggle("on", on);
@@ -207,6 +215,16 @@
     },
     askAgain(flat, opened, question) {
       return opened && question ? Object.assign({}, question, { at: Date.now() }) : dc.no_update;
+    },
+    /* A click in the map sets batch and length. */
+    jump(click) {
+      const point = click && click.points[0];
+      if (!point || point.x === undefined) return [dc.no_update, dc.no_update, dc.no_update];
+      const length = Math.round(point.x);
+      return [Math.max(1, Math.round(point.y)), Math.max(1, length), length];
+    },
+    sweepRange(axis) {
+      return axis === "batch" ? [1, 1024] : axis === "output" ? [2, 4096] : [64, 131072];
     },
     clearPins() {
       return [];

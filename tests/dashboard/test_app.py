@@ -44,7 +44,7 @@ def call(app: Any, client: Any, values: dict[str, Any], output: str = "roofline.
 
 
 def page(app: Any, client: Any, flat: Any, **more: Any) -> Any:
-    values = {"scenario.data": flat, "theme.data": "light", "show.value": "both", "url.pathname": "/", **more}
+    values = {"on-analyze.data": {"flat": flat, "theme": "light"}, "show.value": "both", **more}
     return call(app, client, values)
 
 

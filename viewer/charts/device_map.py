@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -23,15 +24,27 @@ def device_map(
         traces.append(
             {
                 "type": "scatter",
-                "mode": "lines+text",
+                "mode": "lines",
                 "x": list(x_span),
                 "y": [x_span[0] * ridge, x_span[1] * ridge],
-                "text": ["", f"ridge {ridge} FLOP/B"],
                 "line": {"color": colours.grid, "width": 1},
                 "hoverinfo": "skip",
                 "showlegend": False,
             }
         )
+    notes = [
+        {
+            "x": math.log10(x_span[0] * 1.15),
+            "y": math.log10(x_span[0] * 1.15 * ridge),
+            "text": f"{ridge} FLOP/B",
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "font": {"size": 11, "color": colours.muted},
+        }
+        for ridge in (10, 100, 1000)
+        if x_span[0] * 1.15 * ridge >= y_span[0]
+    ]
     for index, vendor in enumerate(sorted({r["vendor"] for r in known})):
         mine = [r for r in known if r["vendor"] == vendor]
         traces.append(_vendor(mine, vendor, SERIES[index % len(SERIES)], colours, chosen))
@@ -39,6 +52,7 @@ def device_map(
         "data": traces,
         "layout": layout(
             colours,
+            annotations=notes,
             xaxis=log_axis(colours, "DRAM bandwidth (B/s)", *x_span),
             yaxis=log_axis(colours, f"dense {math_type.upper()} tensor peak (FLOP/s)", *y_span),
             showlegend=True,

@@ -10,7 +10,7 @@ import dash
 from viewer.dashboard import layout
 from viewer.dashboard.pages import PAGES
 from viewer.dashboard.routes import add_routes
-from viewer.dashboard.web import harden
+from viewer.dashboard.web import harden, warm_later
 
 INDEX = """<!DOCTYPE html>
 <html lang="en" data-mantine-color-scheme="light">
@@ -56,4 +56,5 @@ def create_app(**options: Any) -> dash.Dash:
         page.register(app)
     add_routes(app.server)
     harden(app)
+    warm_later(app.server)
     return app

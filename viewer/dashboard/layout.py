@@ -57,10 +57,17 @@ def _stores() -> list[Any]:
         dcc.Store(id="compact", data=False),
         dcc.Store(id="selected"),
         dcc.Store(id="errors", data={}),
+        *[dcc.Store(id=f"on-{page.NAME}") for page in PAGES],
         dcc.Store(id="question"),
         dcc.Store(
             id="meta",
-            data={"fields": FIELDS, "defaults": known, "head": HEAD, "lengths": list(LENGTHS)},
+            data={
+                "fields": FIELDS,
+                "defaults": known,
+                "head": HEAD,
+                "lengths": list(LENGTHS),
+                "pages": {page.PATH: page.NAME for page in PAGES},
+            },
         ),
     ]
 
@@ -188,6 +195,16 @@ def register(app: Dash) -> None:
     app.clientside_callback(
         ClientsideFunction("app", "showPage"),
         Output("main", "className"),
+        Input("url", "pathname"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "route"),
+        *[Output(f"on-{page.NAME}", "data") for page in PAGES],
+        Input("scenario", "data"),
+        Input("baseline", "data"),
+        Input("pins", "data"),
+        Input("theme", "data"),
+        Input("compact", "data"),
         Input("url", "pathname"),
     )
     app.clientside_callback(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from flask import Flask, Response, request
@@ -28,6 +30,23 @@ def harden(app: Any) -> None:
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         response.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
         return _compressed(response)
+
+
+def warm_later(server: Flask) -> None:
+    """After the first answer to a page, loads in the background what the other pages need (pandas is slow to load)."""
+    once = threading.Event()
+
+    @server.after_request
+    def begin(response: Response) -> Response:
+        if request.method == "POST" and not once.is_set():
+            once.set()
+            threading.Thread(target=_warm, daemon=True).start()
+        return response
+
+
+def _warm() -> None:
+    for name in ("pandas", "viewer.whatif", "viewer.compression"):
+        import_module(name)
 
 
 def _policy(app: Any) -> str:

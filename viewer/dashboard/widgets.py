@@ -23,7 +23,14 @@ def data(**names: Any) -> dict[str, Any]:
 
 def plot(name: str, extra: str, figure: Any = None) -> Any:
     """A chart in a box of fixed height, so that nothing moves when it is drawn."""
-    given = {} if figure is None else {"figure": figure}
+    blank = {"visible": False}
+    clear = {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": blank,
+        "yaxis": blank,
+    }
+    given: dict[str, Any] = {"figure": {"data": [], "layout": clear} if figure is None else figure}
     config: Any = CONFIG
     graph = dcc.Graph(id=name, config=config, responsive=True, style={"height": "100%"}, **given)
     return html.Div(graph, className=f"plot {extra}")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from viewer.dashboard.pages import analyze, compare, hardware, models
+from viewer.dashboard.pages import analyze, compare, hardware, models, sweep, validation
 
-PAGES = (analyze, compare, hardware, models)
+PAGES = (analyze, compare, sweep, hardware, models, validation)

@@ -141,13 +141,10 @@ def register(app: Dash) -> None:
         Output("ops", "rowData"),
         Output("graph-data", "data"),
         Output("errors", "data"),
-        Input("scenario", "data"),
-        Input("baseline", "data"),
-        Input("theme", "data"),
+        Input("on-analyze", "data"),
         Input("show", "value"),
-        Input("compact", "data"),
-        Input("url", "pathname"),
         State("files", "data"),
+        prevent_initial_call=True,
     )(update)
     app.clientside_callback(
         ClientsideFunction("app", "drawGraph"),
@@ -178,18 +175,16 @@ def register(app: Dash) -> None:
     )
 
 
-def update(
-    flat: Any, base: Any, theme: Any, show: Any, compact: Any, path: Any, files: Any
-) -> tuple[Any, ...]:
+def update(on: Any, show: Any, files: Any) -> tuple[Any, ...]:
     """State in, page out. A complaint leaves the last good page and shows one line beside its control."""
     keep = (no_update,) * 7
-    if flat is None or path not in (PATH, None, ""):
+    if not isinstance(on, dict):
         return (*keep, no_update)
     try:
-        result = Analysis(scenario_of(flat, files))
+        result = Analysis(scenario_of(on.get("flat"), files))
         others = [row for other in companions(result.scenario) for row in Analysis(other).rows]
-        old = _baseline(base, files, show)
-        return (*_page(result, others, old, str(theme), str(show), bool(compact)), {})
+        old = _baseline(on.get("base"), files, show)
+        return (*_page(result, others, old, str(on.get("theme")), str(show), bool(on.get("compact"))), {})
     except InputError as error:
         return (*keep, {field_of(str(error)): str(error)})
 

@@ -90,12 +90,8 @@ def register(app: Dash) -> None:
         Output("compare-pareto", "figure"),
         Output("compare-table", "rowData"),
         Output("errors", "data", allow_duplicate=True),
-        Input("scenario", "data"),
-        Input("pins", "data"),
-        Input("baseline", "data"),
+        Input("on-compare", "data"),
         Input("compare-with", "value"),
-        Input("theme", "data"),
-        Input("url", "pathname"),
         State("files", "data"),
         prevent_initial_call=True,
     )(update)
@@ -107,15 +103,17 @@ def register(app: Dash) -> None:
     )
 
 
-def update(
-    flat: Any, pins: Any, base: Any, others: Any, theme: Any, path: Any, files: Any
-) -> tuple[Any, ...]:
+def update(on: Any, others: Any, files: Any) -> tuple[Any, ...]:
     """State in, comparison out."""
-    if flat is None or path != PATH:
+    if not isinstance(on, dict):
         return (no_update,) * 6
-    kept = [pin for pin in [base, *(pins or [])] if isinstance(pin, dict)][:12]
+    flat, theme, pins = on.get("flat"), on.get("theme"), on.get("pins")
+    tray_of = [on.get("base"), *(pins if isinstance(pins, list) else [])]
+    kept = [pin for pin in tray_of if isinstance(pin, dict)][:12]
     names = [str(name) for name in (others or []) if isinstance(name, str)][:12]
     try:
+        if not isinstance(flat, dict):
+            raise InputError("state: expected an object")
         entries = tray.entries_of(flat, names, kept, files)
         if entries[0].result is None:
             raise InputError(entries[0].complaint)

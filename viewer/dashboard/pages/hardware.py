@@ -77,7 +77,7 @@ def _figure_columns() -> list[dict[str, Any]]:
         column("value", "value", "si", width=110),
         column("unit", "unit", width=110),
         column("kind", "kind", width=105),
-        column("seen", "checked", width=110),
+        column("seen", "checked", width=125),
         column("source", "source", minWidth=260, flex=2, tooltipField="source"),
         column("note", "note", minWidth=200, flex=1, tooltipField="note"),
     ]
@@ -111,14 +111,16 @@ def register(app: Dash) -> None:
         Output("device-map", "figure"),
         Output("device-facts", "children"),
         Output("device-figures", "rowData"),
-        Input("hardware", "value"),
+        Input("on-hardware", "data"),
         Input("device-type", "value"),
-        Input("theme", "data"),
-        Input("url", "pathname"),
         State("files", "data"),
+        prevent_initial_call=True,
     )(update)
     app.callback(
-        Output("device-table", "rowData"), Input("url", "pathname"), State("device-table", "rowData")
+        Output("device-table", "rowData"),
+        Input("on-hardware", "data"),
+        State("device-table", "rowData"),
+        prevent_initial_call=True,
     )(fill)
     app.clientside_callback(
         ClientsideFunction("app", "chooseDevice"),
@@ -129,15 +131,16 @@ def register(app: Dash) -> None:
     )
 
 
-def fill(path: Any, rows: Any) -> Any:
+def fill(_on: Any, rows: Any) -> Any:
     """The table of all devices, once."""
-    return no_update if path != PATH or rows else device_rows()
+    return no_update if rows else device_rows()
 
 
-def update(name: Any, math_type: Any, theme: Any, path: Any, files: Any) -> tuple[Any, ...]:
+def update(on: Any, math_type: Any, files: Any) -> tuple[Any, ...]:
     """The map with the chosen device, its facts and its figures."""
-    if path != PATH:
+    if not isinstance(on, dict) or not isinstance(on.get("flat"), dict):
         return (no_update,) * 3
+    name, theme = on["flat"].get("hardware"), on.get("theme")
     kind = math_type if math_type in TYPES else "fp16"
     rows = [row | {"peak_flops_per_s": row[kind]} for row in device_rows()]
     try:

@@ -82,15 +82,18 @@ def model_rows() -> list[dict[str, Any]]:
 
 def register(app: Dash) -> None:
     """The callbacks of the page."""
-    app.callback(Output("model-table", "rowData"), Input("url", "pathname"), State("model-table", "rowData"))(
-        fill
-    )
+    app.callback(
+        Output("model-table", "rowData"),
+        Input("on-models", "data"),
+        State("model-table", "rowData"),
+        prevent_initial_call=True,
+    )(fill)
     app.callback(
         Output("model-facts", "children"),
         Output("model-layers", "children"),
-        Input("model", "value"),
-        Input("url", "pathname"),
+        Input("on-models", "data"),
         State("files", "data"),
+        prevent_initial_call=True,
     )(update)
     app.clientside_callback(
         ClientsideFunction("app", "chooseModel"),
@@ -100,17 +103,17 @@ def register(app: Dash) -> None:
     )
 
 
-def fill(path: Any, rows: Any) -> Any:
+def fill(_on: Any, rows: Any) -> Any:
     """The catalog, once."""
-    return no_update if path != PATH or rows else model_rows()
+    return no_update if rows else model_rows()
 
 
-def update(name: Any, path: Any, files: Any) -> tuple[Any, Any]:
+def update(on: Any, files: Any) -> tuple[Any, Any]:
     """Facts and layer groups of the chosen model."""
-    if path != PATH:
+    if not isinstance(on, dict) or not isinstance(on.get("flat"), dict):
         return no_update, no_update
     try:
-        spec = load_model(model_name(name, files))
+        spec = load_model(model_name(on["flat"].get("model"), files))
         graph = build_graph(spec, "flash", "auto")
     except InputError as error:
         return html.P(str(error), className="empty"), []
