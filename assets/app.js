@@ -171,7 +171,7 @@
         const point = click && click.points[0];
         return point && point.customdata ? point.customdata[0] : dc.no_update;
       }
-      return rows && rows.length ? rows[0].id : dc.no_update;
+      return rows && rows.length ? rows[0].phase + "/" + rows[0].layers + "/" + rows[0].name : dc.no_update;
     },
     /* Selected op -> ring in the chart, row in the table. */
     mark(id) {

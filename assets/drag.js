@@ -24,7 +24,7 @@
     if (plot._hoverdata && plot._hoverdata.length) return null;
     for (const trace of plot.data) {
       const meta = trace.meta;
-      if (!meta || !meta.roof || !meta.strong) continue;
+      if (!meta || !meta.roof) continue;
       const x0 = Math.log10(trace.x[0]), x1 = Math.log10(trace.x[1]);
       if (at.logX < x0 || at.logX > x1) continue;
       const slope = meta.roof === "memory";

@@ -15,7 +15,7 @@ def figure(page: Any, key: str) -> Any:
 
 def test_first_view_is_finished_and_in_the_address(watch: Any) -> None:
     page = watch.open()
-    expect(page.locator("h1")).to_contain_text("llama-2-13b on NVIDIA RTX A6000")
+    expect(page.locator("#headline")).to_contain_text("llama-2-13b on NVIDIA RTX A6000")
     expect(figure(page, "ttft_s")).to_have_text("2.97 s")
     assert page.locator("#roofline path.point").count() > 15
     expect(page.locator("#ops .ag-row").first).to_be_visible()
@@ -27,7 +27,7 @@ def test_a_link_restores_its_state(watch: Any) -> None:
     page = watch.open(
         "/?model=llama-3.1-8b&hardware=nvidia/h100-sxm&phase=decode&batch=64&context=4095&overlap=0.5"
     )
-    expect(page.locator("h1")).to_contain_text("llama-3.1-8b on NVIDIA H100")
+    expect(page.locator("#headline")).to_contain_text("llama-3.1-8b on NVIDIA H100")
     expect(page.locator("#batch")).to_have_value("64")
     assert "overlap=0.5" in page.url
     before = page.url
@@ -39,10 +39,10 @@ def test_a_link_restores_its_state(watch: Any) -> None:
 def test_a_change_of_a_control_changes_everything(watch: Any) -> None:
     page = watch.open()
     page.locator("#batch").fill("1")
-    expect(page.locator("h1")).to_contain_text("batch 1,")
+    expect(page.locator("#headline")).to_contain_text("batch 1,")
     expect(figure(page, "ttft_s")).not_to_have_text("2.97 s")
     page.get_by_text("decode", exact=True).first.click()
-    expect(page.locator("h1")).to_contain_text("decode: batch 1, context 1,024")
+    expect(page.locator("#headline")).to_contain_text("decode: batch 1, context 1,024")
     assert "phase=decode" in page.url
     assert "prompt=" not in page.url
 

@@ -107,7 +107,7 @@ def test_every_device_draws(result: Analysis) -> None:
 def test_texts_of_a_hostile_name_are_escaped(result: Analysis) -> None:
     rows = [{**row, "name": "<img src=x onerror=alert(1)>"} for row in result.rows]
     figure = roofline(rows, roofs_of(result.plan.hardware, set()))
-    shown = [c[1] for t in figure["data"] for c in t.get("customdata", [])]
+    shown = [text for t in figure["data"] for c in t.get("customdata", []) for text in c[1:]]
     shown += [note["text"] for note in figure["layout"]["annotations"]]
     assert shown
     assert not any("<img" in text for text in shown)

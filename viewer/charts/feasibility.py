@@ -16,13 +16,13 @@ def feasibility(
 
     colours = theme_of(theme)
     logs = [[math.log10(v) if v and v > 0 else None for v in row] for row in grid["time_ms"]]
-    flat = [v for row in logs for v in row if v is not None]
-    low, high = (min(flat), max(flat)) if flat else (0.0, 1.0)
-    ticks = list(range(math.floor(low), math.ceil(high) + 1))
     masked = [
-        [v if load <= 1 else None for v, load in zip(row, loads, strict=True)]
+        [v if load is not None and load <= 1 else None for v, load in zip(row, loads, strict=True)]
         for row, loads in zip(logs, grid["load"], strict=True)
     ]
+    flat = [v for row in masked for v in row if v is not None]
+    low, high = (min(flat), max(flat)) if flat else (0.0, 1.0)
+    ticks = [t / 2 for t in range(math.ceil(2 * low), math.floor(2 * high) + 1)] or [low]
     traces: list[dict[str, Any]] = [
         {
             "type": "heatmap",
@@ -38,7 +38,7 @@ def feasibility(
                 "thickness": 10,
                 "outlinewidth": 0,
                 "tickvals": ticks,
-                "ticktext": [f"{10.0**t:g}" for t in ticks],
+                "ticktext": [f"{10.0**t:.2g}" for t in ticks],
             },
             "hovertemplate": "batch %{y}, length %{x}<br>%{customdata:.3~s} ms<extra></extra>",
         },

@@ -55,22 +55,34 @@ def points_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return sorted(points, key=lambda p: -p["share"])
 
 
-def hover_text(point: dict[str, Any]) -> str:
-    """What a point says on hover; every text from outside is escaped."""
+#: How a point's data reads on hover; the words are here once, the values with each point.
+HOVER = (
+    "<b>%{customdata[1]}</b>  %{customdata[2]}<br>"
+    "%{customdata[3]} each, %{customdata[4]} of the phase (%{customdata[5]})<br>"
+    "bound by <b>%{fullData.name}</b>%{customdata[6]}<br>"
+    "%{customdata[7]}, %{customdata[8]} FLOP/B<br>"
+    "%{customdata[9]}<extra></extra>"
+)
+
+
+def hover_data(point: dict[str, Any]) -> list[str]:
+    """The values of HOVER for a point, its id first; every text from outside is escaped."""
     row = point["row"]
     flops = row["matmul_flops"] + row["vector_flops"]
     peak = row["peak_flops_per_s"]
-    used = f" ({percent(point['y'] / peak)} of {amount(peak, 'FLOP/s')})" if peak else ""
-    lines = [
-        f"<b>{escape(row['name'])}</b>  {escape(row['phase'])} · layers {escape(row['layer_group'])}"
-        f" · ×{row['repeat']:,}",
-        f"{seconds(row['time_s'])} each, {percent(point['share'])} of the phase · {escape(row['label'])}",
-        f"bound by <b>{escape(BOUND_LABELS.get(row['bound'], row['bound']))}</b>"
-        + (f", runner-up at {percent(row['slack'])}" if row.get("slack") else ""),
-        f"{amount(flops, 'FLOP')} · {amount(row['dram_bytes'], 'B')} · {significant(point['x'])} FLOP/B",
-        f"{amount(point['y'], 'FLOP/s')}{used} · {escape(row['math_types'].upper())} {escape(row['unit'])}",
+    used = f" ({percent(point['y'] / peak)} of {row['math_types'].upper()} {row['unit']})" if peak else ""
+    return [
+        point["id"],
+        escape(row["name"]),
+        escape(f"{row['phase']} · layers {row['layer_group']} · ×{row['repeat']:,}"),
+        seconds(row["time_s"]),
+        percent(point["share"]),
+        escape(row["label"]),
+        f", next at {percent(row['slack'])}" if row.get("slack") else "",
+        f"{amount(flops, 'FLOP')} · {amount(row['dram_bytes'], 'B')}",
+        significant(point["x"]),
+        escape(f"{amount(point['y'], 'FLOP/s')}{used}"),
     ]
-    return "<br>".join(lines)
 
 
 def roofline(
@@ -148,6 +160,11 @@ def spans(
     return (x_low, x_high), (y_low, y_high)
 
 
+def short(value: float) -> float:
+    """Six significant digits: far below a pixel, and half the bytes."""
+    return float(f"{value:.6g}")
+
+
 def point_traces(points: Sequence[dict[str, Any]], theme: Theme) -> list[dict[str, Any]]:
     """One trace per phase and bound; the largest points lie below."""
     traces = []
@@ -187,12 +204,12 @@ def _points(chosen: list[dict[str, Any]], bound: str, phase: str, both: bool, th
         "name": BOUND_LABELS[bound],
         "legendgroup": bound,
         "showlegend": False,
-        "x": [p["x"] for p in chosen],
-        "y": [p["y"] for p in chosen],
-        "customdata": [[p["id"], hover_text(p)] for p in chosen],
-        "hovertemplate": "%{customdata[1]}<extra></extra>",
+        "x": [short(p["x"]) for p in chosen],
+        "y": [short(p["y"]) for p in chosen],
+        "customdata": [hover_data(p) for p in chosen],
+        "hovertemplate": HOVER,
         "marker": {
-            "size": [max(p["share"], 0.008) for p in chosen],
+            "size": [short(max(p["share"], 0.008)) for p in chosen],
             "sizemode": "area",
             "sizeref": 1.0 / FULL_DIAMETER**2 * 2.0,
             "sizemin": 4.5,
@@ -208,12 +225,14 @@ def _ghosts(points: Sequence[dict[str, Any]], theme: Theme) -> dict[str, Any]:
         "type": "scatter",
         "mode": "markers",
         "name": "baseline",
-        "x": [p["x"] for p in points],
-        "y": [p["y"] for p in points],
-        "customdata": [[p["id"], "baseline<br>" + hover_text(p)] for p in points],
-        "hovertemplate": "%{customdata[1]}<extra></extra>",
+        "x": [short(p["x"]) for p in points],
+        "y": [short(p["y"]) for p in points],
+        "customdata": [
+            [p["id"], f"{escape(p['row']['name'])}: {seconds(p['row']['time_s'])}"] for p in points
+        ],
+        "hovertemplate": "baseline %{customdata[1]}<extra></extra>",
         "marker": {
-            "size": [max(p["share"], 0.008) for p in points],
+            "size": [short(max(p["share"], 0.008)) for p in points],
             "sizemode": "area",
             "sizeref": 1.0 / FULL_DIAMETER**2 * 2.0,
             "sizemin": 4.5,
@@ -250,4 +269,4 @@ def _empty(theme: Theme) -> dict[str, Any]:
     }
 
 
-__all__ = ["hover_text", "op_id", "phase_times", "points_of", "roofline", "spans", "visible_roofs"]
+__all__ = ["hover_data", "op_id", "phase_times", "points_of", "roofline", "spans", "visible_roofs"]

@@ -23,29 +23,35 @@ def roof_traces(roofs: Sequence[dict[str, Any]], x_span: Span, theme: Theme) -> 
     dram = next((r for r in slopes if r["unit"] == "dram"), slopes[0])
     used = [r for r in flats if r["used"]] or flats[:1]
     top, ceiling = max(used, key=lambda r: r["value"]), max(r["value"] for r in flats)
-    traces = _band(dram, top, x_span)
+    weak: list[tuple[float, float]] = []
+    strong: list[dict[str, Any]] = []
     for roof in slopes:
-        strong = roof is dram
-        end = (top["value"] if strong and top["value"] >= ceiling else ceiling) / roof["value"]
-        traces.append(
-            _line([x_span[0], max(end, x_span[0])], roof["value"], None, strong, "memory", roof, theme)
-        )
+        end = (top["value"] if roof is dram and top["value"] >= ceiling else ceiling) / roof["value"]
+        ends = [x_span[0], max(end, x_span[0])]
+        if roof is dram:
+            strong.append(_line(ends, [x * roof["value"] for x in ends], "memory", theme))
+        else:
+            weak += [(x, x * roof["value"]) for x in ends]
     for roof in flats:
-        start = max(roof["value"] / dram["value"], x_span[0])
-        traces.append(_line([start, x_span[1]], None, roof["value"], roof["used"], "compute", roof, theme))
-    return traces
+        ends = [max(roof["value"] / dram["value"], x_span[0]), x_span[1]]
+        if roof["used"]:
+            strong.append(_line(ends, [roof["value"]] * 2, "compute", theme))
+        else:
+            weak += [(x, roof["value"]) for x in ends]
+    return [*_band(dram, top, x_span), _weak(weak, theme), *strong]
 
 
-def _line(
-    xs: list[float],
-    slope: float | None,
-    level: float | None,
-    strong: bool,
-    axis: str,
-    roof: dict[str, Any],
-    theme: Theme,
-) -> dict[str, Any]:
-    ys = [x * slope for x in xs] if slope is not None else [level, level]
+def _weak(ends: list[tuple[float, float]], theme: Theme) -> dict[str, Any]:
+    """Roofs that the scenario does not use: one trace with gaps."""
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for index, (x, y) in enumerate(ends):
+        xs.append(float(f"{x:.6g}"))
+        ys.append(float(f"{y:.6g}"))
+        if index % 2:
+            xs.append(None)
+            ys.append(None)
+    line = {"color": theme.axis, "width": 1, "dash": "dot"}
     return {
         "type": "scatter",
         "mode": "lines",
@@ -53,12 +59,20 @@ def _line(
         "y": ys,
         "hoverinfo": "skip",
         "showlegend": False,
-        "meta": {"roof": axis, "unit": roof["unit"], "strong": strong},
-        "line": {
-            "color": theme.ink if strong else theme.axis,
-            "width": 2 if strong else 1,
-            "dash": "solid" if strong else "dot",
-        },
+        "line": line,
+    }
+
+
+def _line(xs: list[float], ys: list[float], axis: str, theme: Theme) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": xs,
+        "y": ys,
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "meta": {"roof": axis},
+        "line": {"color": theme.ink, "width": 2},
     }
 
 
@@ -166,8 +180,8 @@ def _about(roof: dict[str, Any]) -> str:
 def _text(text: str, x: float, y: float, theme: Theme, strong: bool, anchor: str, hover: str) -> Note:
     return {
         "text": f"<b>{escape(text)}</b>" if strong else escape(text),
-        "x": math.log10(x),
-        "y": math.log10(y),
+        "x": round(math.log10(x), 5),
+        "y": round(math.log10(y), 5),
         "xanchor": anchor,
         "yanchor": "bottom",
         "showarrow": False,

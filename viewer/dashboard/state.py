@@ -43,14 +43,8 @@ def defaults() -> Flat:
     """Every field with its default."""
     out: Flat = {"model": "", "hardware": "", "compression": "checkpoint", "phase": "decode", **LENGTHS}
     out |= {name: field.default for name, field in Assumptions.model_fields.items()}
-    out |= {flat: Parallel.model_fields[name].default for flat, name in parallel_fields().items()}
+    out |= {name: field.default for name, field in Parallel.model_fields.items()}
     return out
-
-
-@cache
-def parallel_fields() -> dict[str, str]:
-    """Flat name -> field of the layout; a name that the assumptions have too gets ``comm_`` before it."""
-    return {f"comm_{n}" if n in Assumptions.model_fields else n: n for n in Parallel.model_fields}
 
 
 def scenario_of(flat: Any, files: Any = None) -> Scenario:
@@ -94,7 +88,7 @@ def _build(flat: Flat, files: Any) -> Scenario:
         "compression": compression_name(flat["compression"], files),
         "workload": workload,
         "assumptions": {name: flat[name] for name in Assumptions.model_fields},
-        "parallel": {name: flat[key] for key, name in parallel_fields().items()},
+        "parallel": {name: flat[name] for name in Parallel.model_fields},
     }
     return scenario_from(data)
 
@@ -148,9 +142,8 @@ def flat_of(scenario: Scenario) -> Flat:
         "compression": scenario.compression,
         "phase": load.phase,
     }
-    for part in (load, scenario.assumptions):
+    for part in (load, scenario.assumptions, scenario.parallel):
         flat |= {name: value for name, value in part if name in known and name != "phase"}
-    flat |= {key: getattr(scenario.parallel, name) for key, name in parallel_fields().items()}
     keep = ("model", "hardware", "phase")
     return {name: value for name, value in flat.items() if name in keep or value != known[name]}
 

@@ -186,7 +186,8 @@ def _digits(value: float) -> float | None:
 def sensitivities(scenario: Scenario) -> tuple[list[dict[str, Any]], str]:
     """Rows of the sensitivity, and what to upgrade next in a sentence."""
     frame = sensitivity(scenario)
-    return frame.to_dict("records"), upgrade_sentence(frame)
+    rows: Any = frame.to_dict("records")
+    return rows, upgrade_sentence(frame)
 
 
 def solved(scenario: Scenario, unknown: str, condition: str, value: Any, against: str) -> Any:
@@ -197,8 +198,10 @@ def solved(scenario: Scenario, unknown: str, condition: str, value: Any, against
     if condition in ("tpot_s", "ttft_s", "time_s"):
         if number is None or number <= 0:
             raise InputError("value: a time in milliseconds above 0")
-        fits = {"fits": True} if unknown not in ("bandwidth", "peak", "memory", "devices") else {}
-        return solve(scenario, unknown, **fits, **{condition: number / 1e3})
+        targets: dict[str, Any] = {condition: number / 1e3}
+        if unknown not in ("bandwidth", "peak", "memory", "devices"):
+            targets["fits"] = True
+        return solve(scenario, unknown, **targets)
     if condition in ("compute-bound", "memory-bound"):
         return solve(scenario, unknown, when=condition)
     if condition == "pay-off":

@@ -8,7 +8,6 @@ from typing import Any
 from viewer.analysis import Analysis
 from viewer.charts.base import amount, percent, seconds, significant
 from viewer.charts.palette import BOUND_COLOURS
-from viewer.charts.roofline import op_id
 from viewer.charts.roofs import roofs_of
 from viewer.dashboard.files import label_of
 
@@ -107,9 +106,8 @@ def table_rows(result: Analysis) -> list[Row]:
     rows = []
     for row in result.rows:
         all_s = row["repeat"] * row["time_s"]
-        entry: Row = {name: _short(row[name]) for name in TABLE_COLUMNS}
+        entry: Row = {name: _short(row[name]) for name in TABLE_COLUMNS if row[name]}
         entry |= {
-            "id": op_id(row),
             "name": row["name"],
             "phase": row["phase"],
             "layers": row["layer_group"],

@@ -33,12 +33,12 @@ def harden(app: Any) -> None:
 
 
 def warm_later(server: Flask) -> None:
-    """After the first answer to a page, loads in the background what the other pages need (pandas is slow to load)."""
+    """When the first page is being read, loads in the background what the other pages need (pandas is slow to load)."""
     once = threading.Event()
 
     @server.after_request
     def begin(response: Response) -> Response:
-        if request.method == "POST" and not once.is_set():
+        if request.path.endswith("/_dash-layout") and not once.is_set():
             once.set()
             threading.Thread(target=_warm, daemon=True).start()
         return response

@@ -50,8 +50,17 @@ def column(field: str, name: str, form: str | None = None, **extra: Any) -> dict
     return made
 
 
-def grid(name: str, columns: list[dict[str, Any]], rows: Any = (), height: str | None = None) -> Any:
-    """A table: sortable, one row selectable; as high as its rows, or scrolling within ``height``."""
+def grid(
+    name: str,
+    columns: list[dict[str, Any]],
+    rows: Any = (),
+    height: str | None = None,
+    key: str = "params.data.id",
+) -> Any:
+    """A table: sortable, one row selectable; as high as its rows, or scrolling within ``height``.
+
+    ``key``: the expression that names a row.
+    """
     options: dict[str, Any] = {
         "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
         "animateRows": False,
@@ -67,7 +76,7 @@ def grid(name: str, columns: list[dict[str, Any]], rows: Any = (), height: str |
         id=name,
         columnDefs=columns,
         rowData=list(rows),
-        getRowId="params.data.id",
+        getRowId=key,
         defaultColDef={"sortable": True, "resizable": True, "minWidth": 70},
         dashGridOptions=options,
         className="grid-table",

@@ -123,7 +123,8 @@ def table() -> Any:
         column("math", "math", width=100),
         column("notes", "notes", minWidth=160, flex=1, tooltipField="notes"),
     ]
-    return grid("ops", columns)
+    key = "params.data.phase + '/' + params.data.layers + '/' + params.data.name"
+    return grid("ops", columns, key=key)
 
 
 def _bound_rules() -> dict[str, str]:
@@ -238,7 +239,6 @@ def figure_cards(
                     html.Span(below, className="figure-below"),
                 ],
                 className="figure",
-                title="Explain this number",
                 **data(explain=item["key"]),
             )
         )

@@ -54,7 +54,7 @@ def _columns() -> list[dict[str, Any]]:
 @cache
 def model_rows() -> list[dict[str, Any]]:
     """One row per catalog model; one that this version cannot build says why."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in catalog_names():
         try:
             spec = load_model(name)
