@@ -238,3 +238,17 @@ def test_a_device_without_links_is_named() -> None:
         analyze("llama-3.1-8b", "apple/m2-ultra", LOAD, tp=2)
     given_link = analyze("llama-3.1-8b", "apple/m2-ultra", LOAD, tp=2, link_bytes_per_s=5e9)
     assert rows(given_link, "all_reduce")[0]["link_time_s"] > 0
+
+
+def test_unpacking_of_experts_sums_to_the_whole() -> None:
+    # MXFP4 experts: each tile of an expert's rows unpacks that expert's weights, on whichever device it lies
+    load = Prefill(batch=8, prompt=512)
+    whole = analyze("gpt-oss-20b", "nvidia/h100-sxm", load)
+    part = analyze("gpt-oss-20b", "nvidia/h100-sxm", load, ep=4)
+
+    def vector(result: Any) -> float:
+        return sum(r["repeat"] * r["vector_flops"] for r in rows(result, "experts"))
+
+    assert vector(part) * 4 == pytest.approx(vector(whole))
+    # 4096 tokens x 4 experts / 32 experts = 512 rows, 8 tiles of 64 each: far from every row through every expert
+    assert vector(whole) < sum(r["repeat"] * r["matmul_flops"] for r in rows(whole, "experts")) / 20
