@@ -8,6 +8,7 @@ independent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,16 @@ from viewer.calibration.estimate import LAUNCH_EXTRA_S, Estimate, estimate, esti
 from viewer.errors import InputError
 from viewer.formats import TensorFormat
 from viewer.graph import Op
+from viewer.links import LinkRates
+from viewer.ops import count
 from viewer.ops.attention import AttentionBase
+from viewer.ops.collective import Collective, PipelineWait
 from viewer.ops.cost import OpCost
 from viewer.ops.elementwise import Elementwise
 from viewer.ops.linear import Embedding, Linear
+from viewer.parallel import split_step
 from viewer.planned import Plan
-from viewer.roofline import Evaluation, OpSeconds, OpTime
+from viewer.roofline import Evaluation, OpSeconds, OpTime, rate
 from viewer.workload import Number, Segment, Step
 
 #: Element-wise ops -> kinds of the kernel tables, with the tensors that kind reads and writes (in rows x width).
@@ -41,10 +46,30 @@ LABEL_ORDER = ("bound", "calibrated", "family", "uncalibrated")
 
 def estimated_seconds(plan: Plan, evaluation: Evaluation, step: Step, launch: str) -> list[OpSeconds]:
     """An estimate per op of the evaluation (arrays where the step has arrays)."""
+    step = split_step(step, plan.graph.replicas, plan.graph.micro_batches)
     out = []
     for (_, op), cost, time in zip(evaluation.ops, evaluation.costs, evaluation.times, strict=True):
-        out.append(_op_seconds(plan, op, cost, time, step, launch))
+        if isinstance(op, PipelineWait):
+            out.append(_wait_seconds(plan, op, step, launch))
+        else:
+            out.append(_op_seconds(plan, op, cost, time, step, launch))
     return out
+
+
+def _wait_seconds(plan: Plan, op: PipelineWait, step: Step, launch: str) -> OpSeconds:
+    """The estimates of the other stages, once."""
+    others = [other for _, other in op.rest]
+    costs = [count(other, step) for other in others]
+    times = rate(others, costs, plan.rates)
+    low: Any = 0.0
+    value: Any = 0.0
+    high: Any = 0.0
+    labels = []
+    for (repeat, other), cost, time in zip(op.rest, costs, times, strict=True):
+        one = _op_seconds(plan, other, cost, time, step, launch)
+        low, value, high = low + repeat * one.low_s, value + repeat * one.time_s, high + repeat * one.high_s
+        labels.append(one.label)
+    return OpSeconds(value, low, high, worst_label(labels), "the other stages' estimates")
 
 
 def _op_seconds(plan: Plan, op: Op, cost: OpCost, time: OpTime, step: Step, launch: str) -> OpSeconds:
@@ -86,10 +111,37 @@ def _kernel(plan: Plan, op: Op, cost: OpCost, step: Step, launch: str) -> Estima
     if isinstance(op, Embedding):
         columns = {"kind": "embedding", "rows": step.rows(op.outputs[0].rows), "width": op.outputs[0].width}
         return estimate("elementwise", columns, plan.hardware, launch)
-    if op.collective in ("all_reduce", "all_gather", "reduce_scatter", "alltoall"):
-        columns = {"ranks": getattr(op, "ranks", 2), "bytes": cost.comm_bytes}
-        return estimate(op.collective, columns, plan.hardware, launch)
+    if isinstance(op, Collective):
+        return _collective(plan, op, cost, launch)
     return None
+
+
+#: Seconds that a collective takes before its first hop: NCCL's base latency of the ring, low-latency protocol
+#: (NVIDIA/nccl, src/graph/tuning.cc at 01afd20, baseLat: 3.6 us).
+COLLECTIVE_BASE_S = 3.6e-6
+
+
+def _collective(plan: Plan, op: Collective, cost: OpCost, launch: str) -> Estimate:
+    """The measured class inside a node's fastest fabric; elsewhere the alpha-beta time after NCCL's base latency.
+
+    The part that hides behind other work is left out of both.
+    """
+    rates: LinkRates = plan.rates.link
+    shown = 1.0 - rates.overlap
+    kind = op.collective.replace("all_to_all", "alltoall")
+    _, _, fabric = rates.path(op.ranks, op.stride)
+    if fabric == rates.fabrics[0] and kind in ("all_reduce", "all_gather", "reduce_scatter", "alltoall"):
+        columns = {"op": kind, "ranks": float(op.ranks), "bytes": np.maximum(cost.comm_bytes, 1.0)}
+        found = estimate(kind, columns, plan.hardware, launch)
+        return replace(
+            found, time_s=found.time_s * shown, low_s=found.low_s * shown, high_s=found.high_s * shown
+        )
+    bound = np.asarray(rates.seconds(op, cost))
+    time = bound + COLLECTIVE_BASE_S * shown
+    note = f"alpha-beta over {fabric.name} after a base latency of 3.6 us: no measured class"
+    return Estimate(
+        time, bound, 2.0 * time, bound, "uncalibrated", note, np.zeros(np.shape(time), dtype=bool)
+    )
 
 
 def kernel_format(fmt: TensorFormat) -> str:
