@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from viewer import memory as mem
+from viewer.energy import Energy, energy_account
 from viewer.planned import Plan, evaluate, plan_of
 from viewer.results import frame_of, rows_of, totals_of
 from viewer.roofline import Evaluation, OpSeconds, bound_seconds
@@ -189,6 +190,16 @@ class Analysis:
         }
 
     @cached_property
+    def energy(self) -> Energy:
+        """Joules and cost of all devices: the bound from the power limit, the estimate per bit and per FLOP."""
+        tokens, price = (
+            float(produced_tokens(self.scenario.workload)),
+            self.scenario.assumptions.price_per_hour,
+        )
+        devices = self.scenario.parallel.devices
+        return energy_account(self.rows, self.plan.hardware, devices, tokens, self.sums["time_s"], price)
+
+    @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know: model and hardware notes, lengths beyond the model's limit, ignored options."""
         return (*self.plan.notes, *scenario_notes(self.scenario, self.plan))
@@ -217,6 +228,7 @@ class Analysis:
             "totals": asdict(self.totals),
             "memory": asdict(self.memory),
             "phases": self.phases,
+            "energy": asdict(self.energy),
             "fusion": self.fusion,
             "notes": list(self.notes),
         }
