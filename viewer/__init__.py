@@ -20,6 +20,7 @@ _LAZY = {
     "analyze": "viewer.analysis",
     "compare": "viewer.whatif",
     "load_model": "viewer.models",
+    "plan": "viewer.whatif",
     "sensitivity": "viewer.whatif",
     "solve": "viewer.whatif",
     "sweep": "viewer.whatif",

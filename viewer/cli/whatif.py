@@ -21,10 +21,10 @@ from viewer.errors import InputError
 
 def register(app: typer.Typer) -> None:
     """Add the what-if commands: sweep, and those of the files beside this one."""
-    from viewer.cli import compare, figures, solve
+    from viewer.cli import compare, figures, plan, solve
 
     app.command("sweep")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS}, sweep_command))
-    for module in (compare, solve, figures):
+    for module in (compare, solve, plan, figures):
         module.register(app)
 
 

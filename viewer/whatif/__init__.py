@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from viewer.whatif.axes import Axis, axis_of, make_axis
 from viewer.whatif.comparing import Comparison, compare
+from viewer.whatif.planning import PlanResult, plan
 from viewer.whatif.sensitivity import sensitivity, upgrade_sentence
 from viewer.whatif.solution import Solution
 from viewer.whatif.solving import solve
@@ -12,10 +13,12 @@ from viewer.whatif.sweeping import sweep, sweep_chunks
 __all__ = [
     "Axis",
     "Comparison",
+    "PlanResult",
     "Solution",
     "axis_of",
     "compare",
     "make_axis",
+    "plan",
     "sensitivity",
     "solve",
     "sweep",
