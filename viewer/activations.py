@@ -15,6 +15,7 @@ from viewer.graph import Op, Tensor
 from viewer.ops.cost import cost_of
 from viewer.ops.elementwise import Activation, AddNorm, Elementwise, Norm, elementwise_cost
 from viewer.ops.linear import Linear
+from viewer.ops.moe import MoePermute
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ cost_of(Quantize)(elementwise_cost)
 
 def quantize_inputs(ops: list[Op], fused: bool) -> list[Op]:
     """The ops with every narrow first operand produced somewhere."""
+    ops = _before_permute(ops)
     index = 0
     while index < len(ops):
         op = ops[index]
@@ -36,9 +38,10 @@ def quantize_inputs(ops: list[Op], fused: bool) -> list[Op]:
         if target is None:
             index += 1
             continue
-        users = _users(ops, index, op.inputs[0].name)
-        same = [i for i in users if _wanted(ops[i]) == target]
         producer = _producer(ops, index, op.inputs[0].name)
+        # everyone who reads what the producer wrote, also those before this op (a router beside the experts)
+        users = _users(ops, index if producer is None else producer + 1, op.inputs[0].name)
+        same = [i for i in users if _wanted(ops[i]) == target]
         if (
             fused
             and producer is not None
@@ -49,6 +52,25 @@ def quantize_inputs(ops: list[Op], fused: bool) -> list[Op]:
         else:
             ops = _insert(ops, index, same, target)
     return ops
+
+
+def _before_permute(ops: list[Op]) -> list[Op]:
+    """Where all experts want the same narrow rows, the permutation moves narrow rows: a token is quantized once."""
+    out = list(ops)
+    for index, op in enumerate(ops):
+        if not isinstance(op, MoePermute):
+            continue
+        name = op.outputs[0].name
+        users = _users(out, index + 1, name)
+        wanted = {_wanted(out[user]) for user in users}
+        target = wanted.pop() if len(wanted) == 1 else None
+        if target is None:
+            continue
+        outputs = (replace(op.outputs[0], format=target), *op.outputs[1:])
+        out[index] = replace(op, outputs=outputs, operands=(target,))
+        for user in users:
+            out[user] = _reading(out[user], name, name, target)
+    return out
 
 
 def narrow_probabilities(ops: list[Op]) -> list[Op]:
@@ -76,7 +98,7 @@ def narrow_probabilities(ops: list[Op]) -> list[Op]:
 
 def _wanted(op: Op) -> TensorFormat | None:
     """The narrow format that a linear layer wants its input in, if it is not stored so."""
-    if not isinstance(op, Linear) or not op.operands or not op.inputs:
+    if not isinstance(op, Linear | MoePermute) or not op.operands or not op.inputs:
         return None
     fmt = op.operands[0]
     return fmt if fmt.is_quantized and op.inputs[0].format != fmt else None
@@ -136,10 +158,14 @@ def _reading(op: Op, name: str, new_name: str, target: TensorFormat) -> Op:
 
 
 def _insert(ops: list[Op], index: int, users: list[int], target: TensorFormat) -> list[Op]:
+    producer = _producer(ops, index, ops[index].inputs[0].name)
     tensor = ops[index].inputs[0]
+    if producer is not None:
+        made = next(t for t in ops[producer].outputs if t.name == tensor.name)
+        tensor = replace(tensor, rows=made.rows)
     narrow = replace(tensor, name=tensor.name + "_q", format=target)
     op = Quantize(
-        name="quantize_" + ops[index].name.removesuffix("_proj"),
+        name="quantize_" + _short(ops[index]),
         inputs=(tensor,),
         outputs=(narrow,),
         rows=tensor.rows,
@@ -147,3 +173,8 @@ def _insert(ops: list[Op], index: int, users: list[int], target: TensorFormat) -
     )
     out = [_reading(o, tensor.name, narrow.name, target) if i in users else o for i, o in enumerate(ops)]
     return [*out[:index], op, *out[index:]]
+
+
+def _short(op: Op) -> str:
+    """The part of a name that says whose inputs are quantized."""
+    return op.name.removesuffix("_proj").replace("moe_permute", "experts")

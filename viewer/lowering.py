@@ -106,8 +106,10 @@ def _execution(matrices: list[Weight], choice: Choice, caps: Capabilities) -> tu
     if all(w.sparsity is None for w in matrices):
         return None, choice.math_type
     found = []
+    # a CPU skips zeros on its vector unit; a matrix unit (AMX) multiplies expanded tiles (arXiv:2502.12444)
+    kind = "matrix" if caps.kind == "cpu" and choice.unit == "tensor" else caps.kind
     for w in matrices:
-        site = Site(choice.math_type, caps.sparse_types, caps.kind, w.rows, w.cols)
+        site = Site(choice.math_type, caps.sparse_types, kind, w.rows, w.cols)
         found.append((w.values, w.sparsity.execute(site) if w.sparsity else Execution(1.0)))
     values = sum(v for v, _ in found)
     share = sum(v * e.flops_factor for v, e in found) / values

@@ -120,13 +120,12 @@ def policy_of(model: ModelSpec, compression: str) -> Compression:
 
 
 def _checkpoint_policy(model: ModelSpec) -> Compression | None:
-    """What the checkpoint itself says: real formats of its tensors, else its ``quantization_config``, else None."""
+    """What the checkpoint itself says: its ``quantization_config``, and on top the real formats of its tensors."""
+    said = None if model.config is None else read_quantization(model.config)
     if model.checkpoint is not None and model.checkpoint.compression is not None:
         stored: Compression = model.checkpoint.compression
-        return stored
-    if model.config is None:
-        return None
-    return read_quantization(model.config)
+        return stored if said is None else said.then(stored)
+    return said
 
 
 def hardware_of(name: str) -> Hardware:

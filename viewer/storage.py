@@ -66,8 +66,9 @@ def _store_op(op: Op, chosen: OpFormats) -> list[Op]:
         changes["hadamard"] = chosen.hadamard
         if chosen.activation_sparsity is not None:
             changes["zeros"] = chosen.activation_sparsity.sparsity
-    elif op.weights and op.kind in ("embedding",):
-        changes["weights"] = tuple(_weight(w, chosen) for w in op.weights)
+    elif op.weights and op.kind == "embedding":
+        # positions and token types are never quantized (llama.cpp src/llama-quant.cpp says so of its own)
+        changes["weights"] = (_weight(op.weights[0], chosen), *op.weights[1:])
     if isinstance(op, StateOp) and chosen.state is not None:
         changes["states"] = tuple(replace(state, format=chosen.state) for state in op.states)
     cache = getattr(op, "cache", None)
