@@ -62,3 +62,29 @@ def test_a_family_class_of_the_same_formats_beats_another_format_of_the_device()
     book |= _book("bf16*bf16|vllm|graph", hardware="nvidia/h200-sxm")
     match = find_class(gemm, "gemm", "fp8_e4m3*fp8_e4m3|vllm|graph", device("nvidia/h200-sxm"), book)
     assert match.label == "family"
+
+
+def test_a_class_that_stands_in_predicts_without_the_constants_it_lacks() -> None:
+    from viewer.calibration.estimate import estimate
+
+    constants = {"t0": 2.5, "tp": 0.6, "ec": 0.8, "em": 0.8, "ls": 2.0, "p": 4.0, "al": 0.5, "ka": 1.0, "q": 0.0,
+                 "te": 0.3, "g": 0.02, "pf": 12.0, "sk": 2.0, "ep": 2.0}  # fmt: skip
+    smoothing = store.Smoothing(("m", "n", "k", "weight_copies"), ((1.0, 4096.0, 4096.0, 5.0),), (0.1,))
+    fit = replace(FIT, constants=constants, smoothing=smoothing)
+    book = {"nvidia/h100-sxm": replace(ONE, hardware="nvidia/h100-sxm", classes=(fit,))}
+    for name, label in [
+        ("nvidia/h100-sxm", "calibrated"),
+        ("nvidia/h20", "family"),
+        ("nvidia/b200-sxm", "uncalibrated"),
+    ]:
+        for formats in [("bf16", "int4_g128"), ("int8", "int8"), ("fp8_e4m3", "fp8_e4m3"), ("bf16", "mxfp4")]:
+            columns = {
+                "m": [1.0, 512.0],
+                "n": 4096,
+                "k": 4096,
+                "act_format": formats[0],
+                "weight_format": formats[1],
+            }
+            e = estimate("gemm", columns, device(name), calibrations=book)
+            assert e.label == label
+            assert (e.time_s >= e.bound_s).all()

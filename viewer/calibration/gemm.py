@@ -65,6 +65,14 @@ def class_key(table: Table) -> str | TextArray:
     return f"{table['act_format']}*{tiles.weight_format(table)}|{str(table['library']) or '-'}|{launch}"
 
 
+def anchor_keys(key: str, constants: Constants) -> dict[str, str]:
+    """The key columns under which the anchors of a class were measured (a class may stand for another)."""
+    formats, library, launch = key.split("|")
+    act, _, weight = formats.partition("*")
+    return {"act_format": act, "weight_format": weight or act, "library": library, "launch": launch,
+            "includes": "act_quant" if "tq" in constants else ""}  # fmt: skip
+
+
 def _simple(table: Table, device: Device, constants: Constants) -> FloatArray:
     w = work(table, device)
     compute_s = np.asarray(w.flops) / (w.peak * float(constants["ec"]))

@@ -220,7 +220,7 @@ def finish(c: Mapping[str, float], s: Shapes, device: Device, plan: Plan, core_s
     """Add launch, the GEMV alternative, the quantize kernel and the plugin floor to the core's seconds."""
     time = core_s + c["t0"] * 1e-6
     bw = device.dram_bandwidth
-    if plan.gemv:
+    if plan.gemv and "eg" in c:  # a class that stands in may not have the alternative
         t = traffic({**c, "em": c["eg"], "g": 0.0}, s, device)
         gemv = c["tg"] * 1e-6 + t.dram_s * (1 + c["cg"] * (s.m - 1))
         time = np.where(s.m <= 16, np.minimum(time, gemv), time)

@@ -52,13 +52,15 @@ def bounds_only(model: KernelModel, table: Table, device: Device) -> tuple[Float
     return bound(model.work(table, device), device)
 
 
-def _anchor_table(table: Table, fit: ClassFit) -> dict[str, object]:
+def _anchor_table(model: KernelModel, table: Table, fit: ClassFit) -> dict[str, object]:
     smoothing = fit.smoothing
     assert smoothing is not None
     rows = np.array(smoothing.anchors, dtype=float).reshape(len(smoothing.anchors), len(smoothing.columns))
     columns = {name: rows[:, i] for i, name in enumerate(smoothing.columns)}
     keys = {name: value for name, value in table.items() if not isinstance(value, np.ndarray)}
-    return {"l2": np.full(len(rows), "cold"), **keys, **columns}
+    measured = getattr(model, "anchor_keys", None)
+    own = measured(fit.key, fit.constants) if measured is not None else {}
+    return {"l2": np.full(len(rows), "cold"), **keys, **own, **columns}
 
 
 def _physics(
@@ -84,8 +86,10 @@ def corrected(
         return m2_s, m2_s
     m2_s, features = _physics(model, table, device, fit, True)
     assert features is not None
-    anchors = _physics(model, _anchor_table(table, fit), anchor_device or device, fit, True)[1]
+    anchors = _physics(model, _anchor_table(model, table, fit), anchor_device or device, fit, True)[1]
     assert anchors is not None
+    if anchors.shape[1] != features.shape[1]:
+        return m2_s, m2_s  # stands in for a kernel of another kind: its deviations say nothing here
     return m2_s, m2_s * np.exp(correction(features, anchors, np.array(fit.smoothing.alpha)))
 
 
@@ -141,6 +145,8 @@ def estimate_group(
         raise TypeError(f"the {op} model must give one class a group, not {len(key)}")
     match = find_class(model, op, key, device, calibrations)
     fit = match.fit
+    if fit is not None and "library" in table:
+        table = {**table, "library": fit.key.split("|")[1]}  # its kernels, so its menu of tiles
     if fit is None:
         m2_s = model.m2(table, device, match.constants)
         time_s = m2_s
