@@ -14,7 +14,7 @@ An estimate is never below the bound.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ from viewer.calibration.store import Calibration, ClassFit
 # Half width (log) of the 5-95 % interval where no class gives one, by label: from leave-one-device-out scores
 # (family: mean error 5-11 %, 95th percentile about 25 %) and from M0 of untuned devices (uncalibrated).
 DEFAULT_INTERVAL = {"calibrated": (-0.2, 0.25), "family": (-0.25, 0.3), "uncalibrated": (-0.6, 0.9)}
-FAMILY_WIDENING = 1.35
+SISTER_WIDENING = 1.35  # another device with the same chip (H100 -> H200: 88 % of the rows inside)
+FAMILY_WIDENING = 2.2  # another chip of the family (A100 -> RTX 3090: 44 % inside at 1.35)
 OCTAVE_WIDENING = 0.25
 
 
@@ -81,7 +82,7 @@ def corrected(
 
     ``anchor_device`` is where the anchors were measured (a correction may be carried within a family).
     """
-    if fit.smoothing is None or not fit.smoothing.alpha:
+    if fit.smoothing is None or not fit.smoothing.alpha or not same_chip(device, anchor_device):
         m2_s, _ = _physics(model, table, device, fit, False)
         return m2_s, m2_s
     m2_s, features = _physics(model, table, device, fit, True)
@@ -116,21 +117,51 @@ def octaves_outside(table: Table, ranges: Mapping[str, tuple[float, float]], row
     return worst
 
 
-def interval(match: Match, codes: NDArray[np.int64], octaves: FloatArray) -> tuple[FloatArray, FloatArray]:
+def same_chip(device: Device, other: Device | None) -> bool:
+    """Equal architecture and core count: waves fall alike, so deviations from physics carry over."""
+    return other is None or (device.architecture, device.core_count) == (other.architecture, other.core_count)
+
+
+def interval(
+    match: Match, codes: NDArray[np.int64], octaves: FloatArray, device: Device
+) -> tuple[FloatArray, FloatArray]:
     """log(low / time) and log(high / time) of each row from its class, regime and distance from the data.
 
-    From another device of the family x 1.35, from another class of this device x 1.2; each octave outside
-    the measured range adds 25 %.
+    From a device with the same chip x 1.35, from another of the family x 2.2, from another class of this
+    device x 1.2; each octave outside the measured range adds 25 %.
     """
     fallback = DEFAULT_INTERVAL[match.label]
     table = match.fit.intervals if match.fit is not None else {}
     default = table.get("all", fallback)
     pairs = np.array([table.get(name, default) for name in REGIMES])
-    widen = {"calibrated": 1.0 if match.exact_class else 1.2, "family": FAMILY_WIDENING}.get(match.label, 1.0)
-    if match.label == "uncalibrated":
+    widen = {"calibrated": 1.0 if match.exact_class else 1.2, "family": SISTER_WIDENING}.get(match.label, 1.0)
+    if match.label == "family" and not same_chip(device, match.device):
+        widen = FAMILY_WIDENING
+    if match.label == "uncalibrated" or not match.same_formats:
+        fallback = DEFAULT_INTERVAL["uncalibrated"]
         pairs = np.array([[min(p[0], fallback[0]), max(p[1], fallback[1])] for p in pairs])
     scale = widen * (1.0 + OCTAVE_WIDENING * octaves)
     return pairs[codes, 0] * scale, pairs[codes, 1] * scale
+
+
+def power_limited(device: Device, measured: Device | None) -> Device:
+    """The device as a transferred estimate should see it: peaks lowered where it has less power an operation.
+
+    Constants measured on a sister hold her share of the peak at her watts. With fewer watts per peak
+    operation the clock drops; power goes as clock^2 near the limit (voltage follows the clock), so
+
+        peak' = peak sqrt(min(1, (tdp / peak) / (tdp / peak of the sister)))
+
+    A30 after A100: (165 W / 165 TFLOP/s) / (400 / 312) -> 0.88. Bounds keep the full peak. An approximation.
+    """
+    if measured is None or measured.name == device.name or device.tdp_w <= 0 or measured.tdp_w <= 0:
+        return device
+    common = [t for t in ("bf16", "fp16", "fp8") if t in device.tensor_peak and t in measured.tensor_peak]
+    if not common:
+        return device
+    watts = device.tdp_w / device.tensor_peak[common[0]]
+    share = min(1.0, watts / (measured.tdp_w / measured.tensor_peak[common[0]])) ** 0.5
+    return replace(device, tensor_peak={t: share * peak for t, peak in device.tensor_peak.items()})
 
 
 def estimate_group(
@@ -152,13 +183,13 @@ def estimate_group(
         time_s = m2_s
         octaves = np.zeros(len(bound_s))
     else:
-        m2_s, time_s = corrected(model, table, device, fit, match.device)
+        m2_s, time_s = corrected(model, table, power_limited(device, match.device), fit, match.device)
         octaves = octaves_outside(table, fit.ranges, len(bound_s))
     time_s = np.maximum(time_s, bound_s)
     if fit is not None and fit.exact:
         columns = getattr(model, "ANCHOR_COLUMNS", model.REQUIRED)
         time_s = _exact(table, fit, columns, time_s)
-    low, high = interval(match, codes, octaves)
+    low, high = interval(match, codes, octaves, device)
     low_s = np.minimum(np.maximum(time_s * np.exp(low), bound_s), time_s)
     return Estimates(bound_s, code, codes, m2_s, time_s, low_s, time_s * np.exp(high),
                      match.label, match.basis, octaves > 0.5)  # fmt: skip
