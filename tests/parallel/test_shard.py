@@ -134,7 +134,11 @@ def test_tokens_travel_between_replicas_only() -> None:
     spread = analyze("deepseek-v3", "nvidia/h200-sxm", load, ep=8)
     sent = {r["name"]: r for r in rows(spread, "all_to_all")}
     assert set(sent) == {"moe_dispatch", "moe_return"}
-    assert sent["moe_dispatch"]["comm_bytes"] == 128 / 8 * 8 * 7168 * 2  # T*k*h*b of one replica
+    # T*k*h*b of one replica: back as BF16, there as the FP8 that the experts take, an FP32 scale per 128 values
+    assert sent["moe_return"]["comm_bytes"] == 128 / 8 * 8 * 7168 * 2
+    assert sent["moe_dispatch"]["comm_bytes"] == 128 / 8 * 8 * (7168 + 7168 / 128 * 4)
+    plain = analyze("deepseek-v3", "nvidia/h200-sxm", load, "w16a16", ep=8)
+    assert rows(plain, "all_to_all")[0]["comm_bytes"] == 128 / 8 * 8 * 7168 * 2
     inside = analyze("deepseek-v3", "nvidia/h200-sxm", load, tp=8, ep=8)
     assert not rows(inside, "all_to_all")
     assert rows(inside, "all_reduce")

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from viewer.formats import TensorFormat
 from viewer.graph import Op, Tensor
 from viewer.ops.collective import AllGather, AllToAll
 from viewer.ops.moe import ExpertLinear, MoeCombine, MoePermute
@@ -45,6 +46,14 @@ def routed_share(ops: Sequence[Op], layout: Layout) -> float:
     if first is None or layout.ep == 1:
         return 1.0
     return imbalance(first.experts, first.top_k, first.routing, layout.ep) * layout.span / layout.ep
+
+
+def taken_format(ops: Sequence[Op]) -> TensorFormat | None:
+    """The narrow format in which experts take their inputs (FP8 in DeepSeek-V3's dispatch); None: as they are."""
+    first = _first(ops)
+    if first is None or not first.operands or not first.operands[0].is_quantized:
+        return None
+    return first.operands[0]
 
 
 def expert_linear(op: ExpertLinear, walk: Walk) -> Op:
@@ -100,7 +109,11 @@ def permute(op: MoePermute, walk: Walk) -> list[Op]:
     inputs = tuple(_sent(t, layout) for t in op.inputs)
     outputs = tuple(_sent(t, layout) for t in op.outputs)
     local = replace(op, inputs=inputs, outputs=outputs, rows=outputs[0].rows)
-    return [local, _all_to_all("moe_dispatch", outputs[0], walk.tensor(op, op.outputs[0]), op, layout)]
+    sent, received = outputs[0], walk.tensor(op, op.outputs[0])
+    if walk.expert_format is not None:  # narrow rows travel narrow, their scales with them
+        sent = replace(sent, format=walk.expert_format)
+        received = replace(received, format=walk.expert_format)
+    return [local, _all_to_all("moe_dispatch", sent, received, op, layout)]
 
 
 def _all_to_all(name: str, sent: Tensor, received: Tensor, op: Op, layout: Layout) -> AllToAll:

@@ -21,7 +21,7 @@ from viewer.ops.linear import Embedding, Linear
 from viewer.ops.mla import LatentUp
 from viewer.ops.moe import ExpertLinear, MoeCombine, MoePermute
 from viewer.ops.ssm import StateOp
-from viewer.parallel.experts import combine, expert_linear, permute, routed_share
+from viewer.parallel.experts import combine, expert_linear, permute, routed_share, taken_format
 from viewer.parallel.layout import Layout, divided, kept_heads
 from viewer.parallel.state import state_op, state_widths
 from viewer.parallel.walk import Walk
@@ -47,6 +47,7 @@ def shard_group(group: LayerGroup, layout: Layout) -> LayerGroup:
     _attention_facts(group.ops, walk)
     walk.widths.update(state_widths(group.ops, walk))
     walk.routed = routed_share(group.ops, layout)
+    walk.expert_format = taken_format(group.ops)
     for op in group.ops:
         _shard_op(op, walk)
     for name in list(walk.partial):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from viewer.formats import TensorFormat
 from viewer.graph import Op, Tensor
 from viewer.ops.collective import AllGather, AllReduce, ReduceScatter
 from viewer.parallel.layout import Layout
@@ -18,7 +19,8 @@ class Walk:
 
     ``stream``: tensors that hold T/tp rows (sequence parallelism; written as width/tp, which gives the same bytes and
     FLOPs); ``gathered``: stream tensors whose gathered copy exists. ``routed``: share of the rows that go to experts.
-    ``widths``: tensors whose parts are cut differently (a fused qkv, a Mamba-2 input).
+    ``expert_format``: narrow format of the rows that are sent to experts. ``widths``: tensors whose parts are cut
+    differently (a fused qkv, a Mamba-2 input).
     """
 
     layout: Layout
@@ -31,6 +33,7 @@ class Walk:
     kv_heads: int = 0
     kv_kept: int = 0
     routed: float = 1.0
+    expert_format: TensorFormat | None = None
     out: list[Op] = field(default_factory=list)
 
     @property
