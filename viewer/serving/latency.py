@@ -94,8 +94,9 @@ def steady_service(scenario: Scenario, batch: Any, requests: Requests) -> Servic
 
     In the n steps that one answer takes, every replica must compute the prompts of its B/dp requests: in
     x = B/dp * prompt / chunk of them a chunk of a prompt rides along. TPOT = T_decode + x/n * (T_mixed - T_decode);
-    more than n such steps (``sustained`` false) cannot be. TTFT = ceil(prompt / chunk) * T_mixed: no queue. Decoding
-    requests stand at the mean context, chunks at the mean position of their prompt.
+    more than n such steps (``sustained`` false) cannot be, and prompts then limit the rate. No request queues:
+    TTFT = ceil(prompt / chunk) * T_mixed. Decoding requests stand at the mean context, chunks at the mean position of
+    their prompt.
     """
     b = _batches(batch)
     plan = plan_of(scenario)
@@ -115,7 +116,8 @@ def steady_service(scenario: Scenario, batch: Any, requests: Requests) -> Servic
     tpot = plain + np.minimum(share, 1.0) * np.maximum(mixed - plain, 0.0)
     ttft = np.ceil(requests.fresh / chunk) * mixed
     e2e = ttft + (requests.output - 1) * tpot
-    rate = b / (requests.output * tpot)
+    # never more requests than prompts can be computed
+    rate = np.minimum(b / (requests.output * tpot), prompts * replicas * chunk / requests.fresh / mixed)
     return _service(scenario, requests, b, ttft, tpot, e2e, rate, share <= 1.0)
 
 
