@@ -71,16 +71,24 @@ def _write(scenario: Any, axes: list[Any], options: dict[str, Any], executor: An
     from viewer.whatif import sweep, sweep_chunks
 
     if options["parquet"] is not None:
-        _write_parquet(
-            sweep_chunks(scenario, axes, executor=executor, progress=_progress()), options["parquet"]
+        import time
+
+        counted = _Counter(_progress())
+        start = time.perf_counter()
+        chunks = sweep_chunks(scenario, axes, executor=executor, progress=counted)
+        _write_parquet(chunks, options["parquet"])
+        seconds = time.perf_counter() - start
+        note(
+            f"{counted.done:,} points in {seconds:.2f} s ({counted.done / seconds:,.0f} points/s, file written)"
         )
         if not (options["json_"] or options["csv"]):
             return
     if options["csv"]:
-        for index, frame in enumerate(sweep_chunks(scenario, axes, executor=executor)):
+        chunks = sweep_chunks(scenario, axes, executor=executor, progress=_progress())
+        for index, frame in enumerate(chunks):
             sys.stdout.write(frame.to_csv(index=False, header=index == 0))
         return
-    frame = sweep(scenario, axes, executor=executor)
+    frame = sweep(scenario, axes, executor=executor, progress=_progress())
     if options["json_"]:
         import json
 
@@ -89,6 +97,18 @@ def _write(scenario: Any, axes: list[Any], options: dict[str, Any], executor: An
         print(json.dumps(clean(frame.to_dict(orient="records")), indent=1))
         return
     _table(frame, [a.name for a in axes])
+
+
+class _Counter:
+    """Counts points, and passes progress on."""
+
+    def __init__(self, show: Any) -> None:
+        self.show, self.done = show, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self.done = done
+        if self.show is not None:
+            self.show(done, total)
 
 
 def _progress() -> Any:
@@ -114,11 +134,12 @@ def _write_parquet(frames: Any, path: Any) -> None:
         writer = None
         try:
             for frame in frames:
-                for name in frame.columns:
-                    if str(frame[name].dtype) == "category":
-                        frame[name] = frame[name].astype(str)
                 table = pa.Table.from_pandas(frame, preserve_index=False)
-                writer = writer or pq.ParquetWriter(temporary, table.schema)
+                if writer is None:
+                    # a dictionary pays for words only; building one for every float column takes most of the time
+                    words = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
+                    how = {"compression": "zstd", "compression_level": 1, "use_dictionary": words}
+                    writer = pq.ParquetWriter(temporary, table.schema, **how)
                 writer.write_table(table.cast(writer.schema))
         finally:
             if writer is not None:

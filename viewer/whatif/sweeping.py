@@ -211,7 +211,9 @@ def frame_of(task: Task, columns: dict[str, Any]) -> pd.DataFrame:
             data[name] = pd.Categorical.from_codes(values, categories=pd.Index(BOUNDS))
         elif name == "fits":
             data[name] = (
-                pd.array(values == 1, dtype="boolean") if values[0] >= 0 else pd.array([pd.NA] * count)
+                pd.array(values == 1, dtype="boolean")
+                if values[0] >= 0
+                else pd.array([pd.NA] * count, dtype="boolean")
             )
         else:
             data[name] = values
