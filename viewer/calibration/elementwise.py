@@ -132,5 +132,8 @@ def m2(table: Table, device: Device, constants: Constants) -> FloatArray:
 
 
 def coordinates(table: Table, device: Device, constants: Constants, m2_s: FloatArray) -> FloatArray:  # noqa: ARG001
-    """(rows, 2): log2 of rows in units of 0.5 and of width in units of 1."""
-    return np.stack([2 * log2(np.asarray(table["rows"])), log2(np.asarray(table["width"]))], axis=1)
+    """(rows, 2): log2 of rows in units of 0.5 and of width in units of 0.4.
+
+    Models have few widths, so that a deviation at one of them says little about another.
+    """
+    return np.stack([2 * log2(np.asarray(table["rows"])), 2.5 * log2(np.asarray(table["width"]))], axis=1)
