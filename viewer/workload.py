@@ -1,198 +1,74 @@
-"""Workloads: one abstraction for every phase (a step is a list of segments plus the rows that are sampled).
+"""Workloads: what a user asks for, as frozen values with one phase each; every one becomes steps (viewer.steps).
 
-A segment is ``count`` requests that each bring ``new`` tokens on top of ``cached`` ones. Linear and element-wise
-ops see only T = sum(count * new); attention and state-space ops see the segments. Numbers may be floats or numpy
-arrays that broadcast against each other, so that a whole sweep is one step.
+Fields are whole numbers; :meth:`step` takes arrays for any of them, so that a sweep is one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias
+from dataclasses import replace
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Number: TypeAlias = float | npt.NDArray[np.float64]
+from viewer.errors import InputError
+from viewer.steps import (
+    Number,
+    RowKind,
+    Segment,
+    Step,
+    causal_pairs,
+    chunked_pairs,
+    decode_step,
+    prefill_step,
+    row_kind,
+    visible_cached,
+)
+
+__all__ = [
+    "MAX_COUNT",
+    "Beam",
+    "ChunkedPrefill",
+    "Decode",
+    "Diffusion",
+    "Generation",
+    "Mixed",
+    "Number",
+    "Pass",
+    "Prefill",
+    "RowKind",
+    "Segment",
+    "Step",
+    "Verify",
+    "Workload",
+    "causal_pairs",
+    "chunked_pairs",
+    "decode_step",
+    "expected_tokens",
+    "prefill_step",
+    "row_kind",
+    "speculative_round_s",
+    "visible_cached",
+    "workload_kinds",
+]
+
 #: Largest length or batch that is accepted: far beyond any machine, small enough for exact float arithmetic.
 MAX_COUNT = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """``count`` requests with ``new`` tokens each on top of ``cached`` tokens.
-
-    ``depth_sum``: for a token tree, the sum over its nodes of their depth (root = 1), per request; None means a
-    chain, whose sum is new * (new + 1) / 2.
-    """
-
-    count: Number
-    new: Number
-    cached: Number = 0.0
-    depth_sum: Number | None = None
-
-
-def causal_pairs(seg: Segment, window: float | None = None) -> Number:
-    """(query, key) pairs of one request under a causal mask: sum_{i=1..n} min(c + i, W), n = new, c = cached.
-
-    Closed form: n*c + n(n+1)/2 without window; with one, a = clip(W - c, 0, n): a*c + a(a+1)/2 + (n - a)*W.
-    A tree replaces n(n+1)/2 by the sum of its depths (the window is then applied to the cached part only).
-    """
-    n, c = seg.new, seg.cached
-    if seg.depth_sum is not None:
-        reach = c if window is None else np.minimum(c, max(window - 1.0, 0.0))
-        return n * reach + seg.depth_sum
-    if window is None:
-        return n * c + n * (n + 1.0) * 0.5
-    a = np.minimum(np.maximum(window - c, 0.0), n)
-    return a * c + a * (a + 1.0) * 0.5 + (n - a) * window
-
-
-def chunked_pairs(seg: Segment, chunk: float) -> Number:
-    """Pairs when a query sees only its own block of ``chunk`` positions (Llama 4): sum of ((p mod chunk) + 1).
-
-    With F(x) = sum_{p<x} ((p mod C) + 1) = floor(x/C) * C(C+1)/2 + r(r+1)/2, r = x mod C: F(c + n) - F(c).
-    """
-
-    def upto(x: Number) -> Number:
-        blocks = np.floor(x / chunk)
-        rest = x - blocks * chunk
-        return blocks * (chunk * (chunk + 1.0) * 0.5) + rest * (rest + 1.0) * 0.5
-
-    return upto(seg.cached + seg.new) - upto(seg.cached)
-
-
-def visible_cached(seg: Segment, window: float | None = None, chunk: float | None = None) -> Number:
-    """Cached positions that at least one new token attends to: all, min(c, W - 1), or those of the open chunk."""
-    if chunk is not None:
-        return seg.cached - np.floor(seg.cached / chunk) * chunk
-    return seg.cached if window is None else np.minimum(seg.cached, max(window - 1.0, 0.0))
-
-
-RowKind: TypeAlias = "Callable[[Step, str], Number]"
-_ROW_KINDS: dict[str, RowKind] = {}
-
-
-def row_kind(name: str) -> Callable[[RowKind], RowKind]:
-    """Register ``rows(step, argument)`` for tensors whose row kind is "name:argument"; a second one is refused."""
-
-    def register(function: RowKind) -> RowKind:
-        if name in _ROW_KINDS:
-            raise ValueError(f"row kind {name!r} is registered already")
-        _ROW_KINDS[name] = function
-        return function
-
-    return register
-
-
-@dataclass(frozen=True)
-class Step:
-    """One forward pass: segments of the decoder, rows that reach the head, and what other towers process.
-
-    ``source``: encoder segments (encoder-decoder models): ``new`` source tokens encoded in this step, ``cached``
-    ones whose cross-attention keys and values are only read. ``images``: pictures that a vision tower encodes.
-    """
-
-    segments: tuple[Segment, ...]
-    sampled_rows: Number
-    source: tuple[Segment, ...] = ()
-    images: Number = 0.0
-    tokens: Number = field(init=False)
-    requests: Number = field(init=False)
-    _rows: dict[str, Number] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        tokens: Number = 0.0
-        requests: Number = 0.0
-        for seg in self.segments:
-            tokens = tokens + seg.count * seg.new
-            requests = requests + seg.count
-        object.__setattr__(self, "tokens", tokens)
-        object.__setattr__(self, "requests", requests)
-        rows = {
-            "tokens": tokens,
-            "sampled": self.sampled_rows,
-            "requests": requests,
-        }
-        object.__setattr__(self, "_rows", rows)
-
-    def rows(self, kind: str) -> Number:
-        """Rows of a tensor of this kind: tokens, sampled, requests, source, context, pairs[:W], routed:K, image:N, …"""
-        found = self._rows.get(kind)
-        if found is None:
-            found = self._rows[kind] = self._resolve(kind)
-        return found
-
-    def _resolve(self, kind: str) -> Number:
-        name, _, argument = kind.partition(":")
-        window = float(argument) if argument and name in ("pairs", "context") else None
-        total: Number = 0.0
-        if name == "pairs":
-            for seg in self.segments:
-                total = total + seg.count * seg.new * (seg.new + visible_cached(seg, window))
-        elif name == "context":
-            total = self.kv_tokens(window)
-        elif name == "source":
-            for seg in self.source:
-                total = total + seg.count * seg.new
-        elif name == "tiles":
-            kind, _, tile = argument.rpartition(":")
-            total = np.ceil(self.rows(kind) / float(tile))
-        elif name == "source_context":
-            for seg in self.source:
-                total = total + seg.count * (seg.new + seg.cached)
-        elif name == "routed":
-            total = self.tokens * float(argument)
-        elif name == "image":
-            total = self.images * float(argument)
-        elif name in _ROW_KINDS:
-            total = _ROW_KINDS[name](self, argument)
-        else:
-            raise KeyError(f"unknown row kind {kind!r}")
-        return total
-
-    def causal_pairs(self, window: float | None = None, chunk: float | None = None) -> Number:
-        """Attended pairs of the step, summed over requests (causal; with a window or chunk if given)."""
-        total: Number = 0.0
-        for seg in self.segments:
-            pairs = chunked_pairs(seg, chunk) if chunk is not None else causal_pairs(seg, window)
-            total = total + seg.count * pairs
-        return total
-
-    def all_pairs(self, window: float | None = None) -> Number:
-        """Pairs of the full product n_q * n_kv (masks hide, they do not skip), summed over requests."""
-        return self.rows("pairs" if window is None else f"pairs:{window}")
-
-    def kv_tokens(self, window: float | None = None, chunk: float | None = None) -> Number:
-        """Cache rows touched: sum of count * (new + visible cached)."""
-        total: Number = 0.0
-        for seg in self.segments:
-            total = total + seg.count * (seg.new + visible_cached(seg, window, chunk))
-        return total
-
-    def cached_after(self, window: float | None = None) -> Number:
-        """Cache rows held after the step: sum of count * min(new + cached, W)."""
-        total: Number = 0.0
-        for seg in self.segments:
-            held = seg.new + seg.cached
-            total = total + seg.count * (held if window is None else np.minimum(held, window))
-        return total
-
-
-def prefill_step(batch: Number, prompt: Number, cached: Number = 0.0) -> Step:
-    """``batch`` prompts of ``prompt`` new tokens on top of ``cached`` ones; one row sampled per request."""
-    return Step((Segment(batch, prompt, cached),), batch)
-
-
-def decode_step(batch: Number, context: Number) -> Step:
-    """One new token for each of ``batch`` requests whose caches hold ``context`` tokens (attends to context + 1)."""
-    return Step((Segment(batch, 1.0, context),), batch)
-
-
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Length = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+
+
+#: Steps of one phase that are evaluated one by one; more are sampled evenly (step time is piecewise linear in length).
+MAX_POINTS = 4096
+
+
+class Pass(NamedTuple):
+    """One phase of a workload: its step, how many times it runs, how many points of its arrays stand for these."""
+
+    phase: str
+    step: Step
+    steps: int = 1
+    points: int = 1
 
 
 class _Workload(BaseModel):
@@ -202,32 +78,52 @@ class _Workload(BaseModel):
         """The numeric fields, as floats."""
         return {k: float(v) for k, v in self if isinstance(v, int | float) and not isinstance(v, bool)}
 
+    def step(self, **over: Any) -> Step:
+        """The (last) step; keyword arguments replace fields by arrays."""
+        raise NotImplementedError
+
+    def passes(self, over: dict[str, Any], trailing: dict[str, Any] | None = None) -> list[Pass]:
+        """The phases in order. ``over`` replaces fields by arrays; ``trailing``: the same with one more axis."""
+        _ = trailing
+        return [Pass(str(getattr(self, "phase", "")), self.step(**over))]
+
+    def produced(self, **over: Any) -> Number:
+        """Tokens that the workload yields: those that its step processes unless the phase says otherwise."""
+        return self.step(**over).tokens
+
 
 class Prefill(_Workload):
-    """``batch`` prompts of ``prompt`` new tokens; ``cached``: tokens already in the cache (prefix hit, chunk)."""
+    """``batch`` prompts of ``prompt`` new tokens; ``cached``: tokens already in the cache (prefix hit, chunk).
+
+    ``source``: tokens that an encoder reads per request (encoder-decoder models); ``images``: pictures per request.
+    """
 
     phase: Literal["prefill"] = "prefill"
     batch: Count = 1
     prompt: Count = 1024
     cached: Length = 0
+    source: Length = 0
+    images: Length = 0
 
     def step(self, **over: Any) -> Step:
         """The step; keyword arguments replace fields by arrays."""
         v = {**self.numeric(), **over}
-        return prefill_step(v["batch"], v["prompt"], v["cached"])
+        step = prefill_step(v["batch"], v["prompt"], v["cached"])
+        return _with_inputs(step, v["batch"], new_source=v["source"], images=v["images"])
 
 
 class Decode(_Workload):
-    """One decode step of ``batch`` requests with ``context`` tokens each already cached."""
+    """One decode step of ``batch`` requests with ``context`` tokens each already cached (``source`` of an encoder)."""
 
     phase: Literal["decode"] = "decode"
     batch: Count = 1
     context: Length = 1024
+    source: Length = 0
 
     def step(self, **over: Any) -> Step:
         """The step; keyword arguments replace fields by arrays."""
         v = {**self.numeric(), **over}
-        return decode_step(v["batch"], v["context"])
+        return _with_inputs(decode_step(v["batch"], v["context"]), v["batch"], old_source=v["source"])
 
 
 class Generation(_Workload):
@@ -237,14 +133,224 @@ class Generation(_Workload):
     batch: Count = 1
     prompt: Count = 1024
     output: Count = 128
+    source: Length = 0
+    images: Length = 0
 
     def step(self, **over: Any) -> Step:
-        """The prefill step; the decode steps come from :meth:`decode_steps`."""
+        """The prefill step; the decode steps come from :meth:`passes`."""
         v = {**self.numeric(), **over}
-        return prefill_step(v["batch"], v["prompt"])
+        step = prefill_step(v["batch"], v["prompt"])
+        return _with_inputs(step, v["batch"], new_source=v["source"], images=v["images"])
+
+    def decode_step(self, offset: Number, **over: Any) -> Step:
+        """The decode step after prompt + ``offset`` tokens."""
+        v = {**self.numeric(), **over}
+        step = decode_step(v["batch"], v["prompt"] + offset)
+        return _with_inputs(step, v["batch"], old_source=v["source"])
+
+    def passes(self, over: dict[str, Any], trailing: dict[str, Any] | None = None) -> list[Pass]:
+        """The prefill, then the decode steps along a trailing axis."""
+        passes = [Pass("prefill", self.step(**over))]
+        count = self.output - 1
+        if count:
+            points = min(count, MAX_POINTS)
+            offsets = np.linspace(0.0, count - 1.0, points)
+            passes.append(Pass("decode", self.decode_step(offsets, **(trailing or over)), count, points))
+        return passes
+
+    def produced(self, **over: Any) -> Number:
+        """batch * output."""
+        v: dict[str, Number] = {**self.numeric(), **over}
+        return v["batch"] * v["output"]
 
 
-Workload: TypeAlias = Annotated[Prefill | Decode | Generation, Field(discriminator="phase")]
+class ChunkedPrefill(_Workload):
+    """``batch`` prompts of ``prompt`` tokens, ``chunk`` at a time, after ``cached`` ones; the last chunk samples."""
+
+    phase: Literal["chunked"] = "chunked"
+    batch: Count = 1
+    prompt: Count = 8192
+    chunk: Count = 512
+    cached: Length = 0
+
+    def step(self, **over: Any) -> Step:
+        """The last chunk."""
+        v = {**self.numeric(), **over}
+        done = np.floor((v["prompt"] - 1.0) / v["chunk"]) * v["chunk"]
+        return prefill_step(v["batch"], v["prompt"] - done, v["cached"] + done)
+
+    def passes(self, over: dict[str, Any], trailing: dict[str, Any] | None = None) -> list[Pass]:
+        """All whole chunks but the last (they sample nothing), then the last. Only lengths that are numbers."""
+        if any(isinstance(over.get(name), np.ndarray) for name in ("prompt", "chunk")):
+            raise InputError(
+                "chunked prefill: prompt and chunk set the number of steps and cannot be swept together"
+            )
+        v = {**self.numeric(), **(trailing or over)}
+        count = int(np.floor((float(v["prompt"]) - 1.0) / float(v["chunk"])))
+        last = Pass("last_chunk", self.step(**over))
+        if not count:
+            return [last]
+        points = min(count, MAX_POINTS)
+        done = np.linspace(0.0, count - 1.0, points) * float(v["chunk"])
+        chunks = Step((Segment(v["batch"], v["chunk"], v["cached"] + done),), 0.0)
+        return [Pass("chunk", chunks, count, points), last]
+
+    def produced(self, **over: Any) -> Number:
+        """Prompt tokens processed."""
+        v: dict[str, Number] = {**self.numeric(), **over}
+        return v["batch"] * v["prompt"]
+
+
+class Mixed(_Workload):
+    """Continuous batching (arXiv:2308.16369): ``batch`` decodes at ``context`` and ``prefills`` chunks in one step.
+
+    Each chunk has ``chunk`` new tokens after ``cached`` ones; ``last_chunk``: they end their prompts (sample a token).
+    """
+
+    phase: Literal["mixed"] = "mixed"
+    batch: Count = 32
+    context: Length = 1024
+    prefills: Count = 1
+    chunk: Count = 512
+    cached: Length = 0
+    last_chunk: bool = False
+
+    def step(self, **over: Any) -> Step:
+        """Two segments: the chunks and the decodes."""
+        v = {**self.numeric(), **over}
+        sampled = v["batch"] + (v["prefills"] if self.last_chunk else 0.0)
+        chunks = Segment(v["prefills"], v["chunk"], v["cached"])
+        return Step((chunks, Segment(v["batch"], 1.0, v["context"])), sampled)
+
+
+class Verify(_Workload):
+    """Speculative verification: each request checks ``draft`` drafted tokens and gets one more (draft + 1 rows).
+
+    ``tree``: candidates per level instead of a chain ((2, 2): 2, then 4 drafted tokens; the last accepted token is the
+    root, so 1 + 2 + 4 rows). ``acceptance``: probability that a drafted token is accepted.
+    """
+
+    phase: Literal["verify"] = "verify"
+    batch: Count = 1
+    context: Length = 1024
+    draft: Length = 4
+    tree: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field((), max_length=16)
+    acceptance: float = Field(0.8, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Verify:
+        if sum(self.levels) > 4096:
+            raise ValueError(f"the tree has {sum(self.levels)} nodes (allowed: 4096)")
+        return self
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Nodes per level of the tree, root first."""
+        counts = [1]
+        for width in self.tree:
+            counts.append(counts[-1] * width)
+        return tuple(counts)
+
+    def step(self, **over: Any) -> Step:
+        """B * (draft + 1, context), or the tree's nodes with the sum of their depths; every row is sampled."""
+        v = {**self.numeric(), **over}
+        if not self.tree:
+            rows = v["draft"] + 1.0
+            return Step((Segment(v["batch"], rows, v["context"]),), v["batch"] * rows)
+        nodes = float(sum(self.levels))
+        depths = float(sum((depth + 1) * count for depth, count in enumerate(self.levels)))
+        return Step((Segment(v["batch"], nodes, v["context"], depths),), v["batch"] * nodes)
+
+    def produced(self, **over: Any) -> Number:
+        """batch * expected tokens of a round."""
+        v: dict[str, Number] = {**self.numeric(), **over}
+        return v["batch"] * expected_tokens(v["acceptance"], v["draft"], self.tree)
+
+
+def expected_tokens(acceptance: Number, draft: Number, tree: tuple[int, ...] = ()) -> Number:
+    """Tokens of a speculative round: (1 - a^(g+1)) / (1 - a) for a chain of g (arXiv:2211.17192, equation 1).
+
+    Tree: 1 + sum over levels of prod_{j<=i} (1 - (1 - a)^b_j): a level goes on if any of its b candidates is accepted,
+    taken as independent (an upper estimate: candidates of one position exclude each other).
+    """
+    total: Number
+    if not tree:
+        total = (1.0 - acceptance ** (draft + 1.0)) / np.where(
+            np.equal(acceptance, 1.0), 1.0, 1.0 - acceptance
+        )
+        return np.where(np.equal(acceptance, 1.0), draft + 1.0, total)
+    total = 1.0
+    reach: Number = 1.0
+    for width in tree:
+        reach = reach * (1.0 - (1.0 - acceptance) ** width)
+        total = total + reach
+    return total
+
+
+def speculative_round_s(draft_s: Number, verify_s: Number, draft: Number) -> Number:
+    """Seconds of a round: g steps of the draft model and one verification (arXiv:2211.17192, section 3)."""
+    return draft * draft_s + verify_s
+
+
+class Beam(_Workload):
+    """Beam search: a decode step of ``beams`` hypotheses for each of ``batch`` requests.
+
+    The first ``prompt`` tokens of the context are stored once per request (paged caches share them); every beam still
+    reads its whole context.
+    """
+
+    phase: Literal["beam"] = "beam"
+    batch: Count = 1
+    beams: Count = 4
+    context: Length = 1024
+    prompt: Length = 1024
+
+    def step(self, **over: Any) -> Step:
+        """batch * beams segments of one token."""
+        v = {**self.numeric(), **over}
+        rows = v["batch"] * v["beams"]
+        shared = np.minimum(v["prompt"], v["context"])
+        return Step((Segment(rows, 1.0, v["context"], None, shared, v["beams"]),), rows)
+
+
+class Diffusion(_Workload):
+    """``steps`` denoising passes over ``prompt`` latent tokens of ``batch`` images; ``guidance`` runs each twice."""
+
+    phase: Literal["diffusion"] = "diffusion"
+    batch: Count = 1
+    prompt: Count = 256
+    steps: Count = 50
+    guidance: bool = True
+
+    def step(self, **over: Any) -> Step:
+        """One pass: batch * (2 with guidance) requests."""
+        v = {**self.numeric(), **over}
+        return prefill_step(v["batch"] * (2.0 if self.guidance else 1.0), v["prompt"])
+
+    def passes(self, over: dict[str, Any], trailing: dict[str, Any] | None = None) -> list[Pass]:
+        """The pass, ``steps`` times."""
+        _ = trailing
+        return [Pass("diffusion", self.step(**over), self.steps)]
+
+    def produced(self, **over: Any) -> Number:
+        """Images."""
+        return {**self.numeric(), **over}["batch"]  # type: ignore[no-any-return]
+
+
+def _with_inputs(
+    step: Step, batch: Number, *, new_source: Number = 0.0, old_source: Number = 0.0, images: Number = 0.0
+) -> Step:
+    """The step with encoder segments and images where any are asked for."""
+    source: tuple[Segment, ...] = ()
+    if np.any(np.asarray(new_source) > 0) or np.any(np.asarray(old_source) > 0):
+        source = (Segment(batch, new_source, old_source),)
+    return replace(step, source=source, images=batch * images)
+
+
+Workload: TypeAlias = Annotated[
+    Prefill | Decode | Generation | ChunkedPrefill | Mixed | Verify | Beam | Diffusion,
+    Field(discriminator="phase"),
+]
 
 
 def workload_kinds() -> dict[str, type[_Workload]]:

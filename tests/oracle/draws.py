@@ -136,7 +136,7 @@ def gemma4(pick: Pick) -> Config:
         "num_hidden_layers": 12,
         "global_head_dim": pick("global", [32, 48]),
         "num_kv_shared_layers": pick("shared", [0, 3]),
-        "hidden_size_per_layer_input": pick("ple", [0, 12]),
+        "hidden_size_per_layer_input": pick("ple", [12, 20]),
         "vocab_size_per_layer_input": 320,
         "use_double_wide_mlp": pick("double", [True, False]),
     }
@@ -252,7 +252,10 @@ FAMILIES: dict[str, Callable[[Pick], Config]] = {
     "starcoder2": base,
     "gpt2": gpt,
     "gptj": gptj,
-    "gpt_neox": lambda pick: {**{k: v for k, v in base(pick).items() if "key_value" not in k}, "rotary_pct": 0.25},
+    "gpt_neox": lambda pick: {
+        **{k: v for k, v in base(pick).items() if "key_value" not in k},
+        "rotary_pct": 0.25,
+    },
     "opt": opt,
     "bloom": bloom,
     "falcon": falcon,
@@ -260,11 +263,16 @@ FAMILIES: dict[str, Callable[[Pick], Config]] = {
     "qwen2_moe": moe("num_experts", **MOE_SHARED, mlp_only_layers=[[], [1]]),
     "qwen3_moe": moe("num_experts", wide, moe_intermediate_size=40, decoder_sparse_step=[1, 2]),
     "olmoe": moe("num_experts"),
-    "phimoe": lambda pick: {**moe("num_local_experts")(pick), "num_experts_per_tok": 2},  # its sparse mixer takes 2
+    "phimoe": lambda pick: {
+        **moe("num_local_experts")(pick),
+        "num_experts_per_tok": 2,
+    },  # its sparse mixer takes 2
     "granitemoe": moe("num_local_experts"),
     "granitemoeshared": moe("num_local_experts", shared_intermediate_size=[0, 44]),
     "minimax_m2": moe("num_local_experts", wide),
-    "glm4_moe": moe("n_routed_experts", wide, **DSEEK, use_qk_norm=[True, False], attention_bias=[True, False]),
+    "glm4_moe": moe(
+        "n_routed_experts", wide, **DSEEK, use_qk_norm=[True, False], attention_bias=[True, False]
+    ),
     "dots1": moe("n_routed_experts", wide, **DSEEK),
     "ernie4_5_moe": lambda pick: {
         **base(pick),
@@ -298,5 +306,16 @@ FAMILIES: dict[str, Callable[[Pick], Config]] = {
 }
 #: Families whose scans (or, in Llama 4, dense products over all experts) differ: linear layers only.
 LINEAR_ONLY = frozenset(
-    "mamba falcon_mamba mamba2 jamba nemotron_h falcon_h1 qwen3_next qwen3_5_text qwen3_5_moe_text llama4_text".split()
+    (
+        "mamba",
+        "falcon_mamba",
+        "mamba2",
+        "jamba",
+        "nemotron_h",
+        "falcon_h1",
+        "qwen3_next",
+        "qwen3_5_text",
+        "qwen3_5_moe_text",
+        "llama4_text",
+    )
 )

@@ -33,7 +33,9 @@ def reference_model(config: dict[str, Any], auto: str = "AutoModelForCausalLM") 
     cfg = CONFIG_MAPPING[config["model_type"]](**raw)
     cfg._experts_implementation = "batched_mm"
     with torch.device("meta"):
-        model = getattr(transformers, auto).from_config(cfg, attn_implementation="eager", dtype=torch.bfloat16)
+        model = getattr(transformers, auto).from_config(
+            cfg, attn_implementation="eager", dtype=torch.bfloat16
+        )
     return model.eval()
 
 
@@ -47,11 +49,16 @@ def reference_counts(
     model = reference_model(config)
     cache = DynamicCache(config=model.config)
     ids = torch.zeros((batch, prompt), dtype=torch.long, device="meta")
+    model.config.pad_token_id = (
+        None  # GPT-2 would look for padding in the values, which a shape does not have
+    )
     keep = 0 if all_logits else 1
     name = "cache_params" if "mamba" in config["model_type"] else "past_key_values"
     prefill = flops_of(lambda: model(input_ids=ids, use_cache=True, logits_to_keep=keep, **{name: cache}))
     kv_values = _cached(cache)
-    decode = flops_of(lambda: model(input_ids=ids[:, :1], use_cache=True, logits_to_keep=keep, **{name: cache}))
+    decode = flops_of(
+        lambda: model(input_ids=ids[:, :1], use_cache=True, logits_to_keep=keep, **{name: cache})
+    )
     return ReferenceCounts(parameters_of(model), prefill, decode, kv_values)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from viewer.errors import InputError, unknown
 from viewer.models.config import Config, read_json
-from viewer.models.family import model_types, reader_of
+from viewer.models.family import reader_of
+from viewer.models.generic import read_generic
 from viewer.models.spec import ModelSpec
 
 #: Other spellings of catalog names.
@@ -93,22 +94,7 @@ def _from_header(path: Path) -> ModelSpec:
 def spec_of(raw: Mapping[str, Any], where: str = "config.json") -> ModelSpec:
     """A configuration as a mapping -> ModelSpec; an unknown model_type with ordinary keys is read by its keys."""
     cfg = Config(dict(raw), where)
-    reader = reader_of(cfg.model_type)
-    notes: tuple[str, ...] = ()
-    if reader is None:
-        reader = reader_of("llama")
-        known = ", ".join(model_types()[:6])
-        if not (cfg.has("hidden") and cfg.has("layers")):
-            given = cfg.model_type or "(absent)"
-            if cfg.model_type:
-                raise cfg.fail(
-                    f"model_type {given!r} is unknown and its keys are not ordinary (known: {known}, …)"
-                )
-            raise cfg.fail("no model_type, hidden size or layer count: not a model configuration")
-        notes = (
-            f"model_type {cfg.model_type or '(absent)'!r} is not known: read by its keys as a Llama-like decoder",
-        )
-    assert reader is not None
+    reader = reader_of(cfg.model_type) or read_generic
     spec = reader(cfg)
     quantization = raw.get("quantization_config") or raw.get("hf_quant_config")
-    return replace(spec, notes=(*spec.notes, *notes), quantization=quantization, config=cfg.raw)
+    return replace(spec, quantization=quantization, config=cfg.raw)

@@ -19,7 +19,7 @@ PLAIN_RMS = NormSpec("rms", 0)
 
 @dataclass(frozen=True)
 class Gemma4LayerSpec:
-    """``experts``: routed experts beside the dense feed-forward (or None). ``per_layer``: width of the layer's input."""
+    """``experts``: routed experts beside the dense feed-forward (or None). ``per_layer``: width of its own input."""
 
     mixer: AttentionSpec
     ffn: MLPSpec

@@ -83,8 +83,11 @@ def read_olmo2(cfg: Config) -> ModelSpec:
 
 @family("glm", "glm4")
 def read_glm(cfg: Config) -> ModelSpec:
-    """Half of each head is rotated, one gate/up matrix; GLM-4-0414 norms before and after each block."""
-    bias = cfg.flag("attention_bias", False)
+    """Half of each head is rotated, one gate/up matrix; GLM-4-0414 norms before and after each block.
+
+    q, k, v have biases unless ``attention_bias`` is false.
+    """
+    bias = cfg.flag("attention_bias", True)
     traits = Traits(
         q_bias=bias,
         kv_bias=bias,
