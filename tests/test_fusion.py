@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from viewer import Decode, Prefill, analyze
-from viewer.models import catalog_names
+from viewer.models import catalog_names, load_model
 
 PRESETS = ("eager", "flash", "inductor", "serving")
 
@@ -85,7 +85,8 @@ def test_attention_eager_under_any_fusion():
 
 @pytest.mark.parametrize("model", catalog_names())
 def test_every_model_fuses(model):
-    load = Decode(batch=2, context=64)
+    one_pass = load_model(model).one_pass
+    load = Prefill(batch=2, prompt=64) if one_pass else Decode(batch=2, context=64)
     times = [analyze(model, "nvidia/h200-sxm", load, fusion=p).totals.time_s for p in PRESETS]
     assert all(t > 0 for t in times)
     assert times[-1] <= times[0] * (1 + 1e-12)

@@ -314,25 +314,17 @@ def parts_of(
     steps lie. ``last``: only the last decode step (what memory needs).
     """
     over = over or {}
-    if not isinstance(workload, Generation):
-        return [Part(workload.phase, workload.step(**over), 1)]
-    parts = [Part("prefill", workload.step(**over), 1)]
-    count = workload.output - 1
-    if not count:
-        return parts
-    fields = {**workload.numeric(), **(over if last else trailing or over)}
-    if last:
-        return [*parts, Part("decode", decode_step(fields["batch"], fields["prompt"] + (count - 1.0)), count)]
-    points = min(count, MAX_DECODE_POINTS)
-    contexts = fields["prompt"] + np.linspace(0.0, count - 1.0, points)
-    return [*parts, Part("decode", decode_step(fields["batch"], contexts), count, points)]
+    if not last:
+        return [Part(*one) for one in workload.passes(over, trailing)]
+    if isinstance(workload, Generation) and workload.output > 1:
+        final = workload.decode_step(workload.output - 2.0, **over)
+        return [Part("prefill", workload.step(**over), 1), Part("decode", final, workload.output - 1)]
+    return [Part(workload.phase, workload.step(**over), 1)]
 
 
 def produced_tokens(workload: Workload, over: dict[str, Any] | None = None) -> Any:
-    """Tokens that the workload yields: prompt tokens processed, one per decode request, or the whole answer."""
-    if isinstance(workload, Generation):
-        return {**workload.numeric(), **(over or {})}["batch"] * float(workload.output)
-    return workload.step(**(over or {})).tokens
+    """What the workload yields: prompt tokens processed, one token per decode request, an answer, images."""
+    return workload.produced(**(over or {}))
 
 
 def memory_account(scenario: Scenario, plan: Plan, parts: list[Part]) -> Memory:

@@ -12,8 +12,12 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
+
 from viewer import formats
+from viewer.errors import InputError
 from viewer.formats import TensorFormat
+from viewer.steps import Segment, Step
 
 BF16 = formats.get("bf16")
 FP16 = formats.get("fp16")
@@ -247,7 +251,8 @@ class Graph:
     """Groups in execution order (prologue, layers, epilogue) and notes that readers of the result must see.
 
     ``replicas``: data-parallel copies among which the requests of a step are divided; ``micro_batches``: passes in
-    which one replica runs its requests.
+    which one replica runs its requests. ``default_source``: source tokens of an encoder-decoder model when a step names
+    none; ``one_pass``: a model without cache or next token (diffusion, image encoders).
     """
 
     groups: tuple[LayerGroup, ...]
@@ -255,6 +260,25 @@ class Graph:
     notes: tuple[str, ...] = field(default=())
     replicas: int = 1
     micro_batches: int = 1
+    default_source: int = 0
+    one_pass: bool = False
+
+    def fit(self, step: Step) -> Step:
+        """The step as this model takes it: with the encoder's tokens, which the first step of a request encodes.
+
+        Raises InputError for a step with cached tokens where the model has no cache.
+        """
+        if self.one_pass and any(np.any(np.asarray(seg.cached) > 0.0) for seg in step.segments):
+            raise InputError(
+                "this model has no cache and no next token: one pass is a prefill (or phase diffusion)"
+            )
+        if not self.default_source or step.source:
+            return step
+        source = []
+        for seg in step.segments:
+            first = np.equal(seg.cached, 0.0) * float(self.default_source)
+            source.append(Segment(seg.count, first, float(self.default_source) - first))
+        return replace(step, source=tuple(source))
 
     def __iter__(self) -> Iterator[tuple[LayerGroup, Op]]:
         for group in self.groups:

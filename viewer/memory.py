@@ -110,6 +110,7 @@ def account(graph: Graph, step: Step, page_tokens: int = 0) -> MemoryParts:
     The cache holds all requests of the device's replica; live activations are those of one micro-batch.
     """
     weights, caches, states = _owned(graph)
+    step = graph.fit(step)
     passing = split_step(step, graph.replicas, graph.micro_batches)
     step = split_step(step, graph.replicas)
     kv_bytes: Number = 0.0

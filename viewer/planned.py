@@ -25,6 +25,7 @@ from viewer.lowering import lower
 from viewer.models import ModelSpec, build_graph, load_model
 from viewer.ops import count
 from viewer.ops.collective import PipelineWait
+from viewer.ops.routing import Routing
 from viewer.parallel import Layout, make_layout, shard, split_step, stage
 from viewer.roofline import Evaluation, OpTime, Rates, rate, rates_for
 from viewer.scenario import Parallel, Scenario
@@ -49,7 +50,7 @@ class Plan:
 def plan_of(scenario: Scenario) -> Plan:
     """The plan of a scenario; InputError in one line for an unknown name, an unreadable file or a missing peak."""
     a = scenario.assumptions
-    structure = (a.fusion, a.attention, a.mla, a.clock, a.dequantize)
+    structure = (a.fusion, a.attention, a.mla, a.clock, a.dequantize, str(a.expert_zipf))
     plan = _plan(scenario.model, scenario.hardware, scenario.compression, scenario.parallel, structure)
     if a.bandwidth_scale != 1.0 or a.compute_scale != 1.0:
         return with_rates(plan, plan.rates.scaled(a.compute_scale, a.bandwidth_scale))
@@ -69,14 +70,14 @@ def _plan(
     parallel: Parallel,
     structure: tuple[str, ...],
 ) -> Plan:
-    fusion, attention, mla, clock, dequantize = structure
+    fusion, attention, mla, clock, dequantize, zipf = structure
     layout = layout_of(parallel)
     model = load_model(model_name)
     hardware = hardware_of(hardware_name)
     policy = policy_of(model, compression)
     model = reshape(model, policy)
     eager = fusion == "eager" or attention == "eager"
-    graph = build_graph(model, "eager" if eager else "flash", mla)
+    graph = build_graph(model, "eager" if eager else "flash", mla, Routing(zipf=float(zipf)))
     parameters = graph.parameter_count
     active = graph.active_parameter_count
     graph = store(graph, policy, model.dtype)
@@ -180,6 +181,7 @@ def evaluate(plan: Plan, step: Step) -> Evaluation:
 def evaluate_local(plan: Plan, step: Step) -> Evaluation:
     """The same for a step that holds one replica's requests of one micro-batch already."""
     ops = [op for _, op in plan.pairs]
+    step = plan.graph.fit(step)
     with np.errstate(over="ignore"):
         costs = [count(op, step) for op in ops]
         times = rate(ops, costs, plan.rates)

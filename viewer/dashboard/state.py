@@ -15,7 +15,7 @@ from viewer.dashboard.files import is_dropped, materialize
 from viewer.errors import InputError, nearest, unknown
 from viewer.models.load import catalog_names
 from viewer.scenario import SCHEMA_VERSION, Assumptions, Parallel, Scenario, scenario_from
-from viewer.workload import Decode, Generation, Prefill
+from viewer.workload import Decode, Prefill
 
 Flat = dict[str, Any]
 WORKLOADS: dict[str, tuple[str, ...]] = {
@@ -170,10 +170,10 @@ def field_of(message: str) -> str:
 def companions(scenario: Scenario) -> list[Scenario]:
     """The other phase at the same batch and length: a decode's prefill, a prefill's first decode step."""
     load = scenario.workload
-    if isinstance(load, Generation):
-        return []
     if isinstance(load, Decode):
         other: Any = Prefill(batch=load.batch, prompt=max(1, load.context))
+    elif not isinstance(load, Prefill):
+        return []
     else:
         other = Decode(batch=load.batch, context=load.prompt + load.cached)
     return [scenario.with_(workload=other)]

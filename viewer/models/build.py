@@ -57,7 +57,13 @@ def build_graph(
         groups.append(LayerGroup("head", tuple(epilogue)))
     for tower in towers:
         groups += tower.closing(spec, ctx)
-    return Graph(tuple(groups), len(spec.layers), spec.notes)
+    return Graph(
+        tuple(groups),
+        len(spec.layers),
+        spec.notes,
+        default_source=spec.default_source,
+        one_pass=spec.one_pass,
+    )
 
 
 def _prologue(spec: ModelSpec, ctx: Context) -> list[Op]:
