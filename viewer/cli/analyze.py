@@ -46,9 +46,7 @@ def print_table(result: Analysis) -> None:
     scenario = result.scenario
     out = console()
     load = " ".join(
-        f"{k} {v}"
-        for k, v in scenario.workload.model_dump().items()
-        if k != "phase" and (v or k == "cached")
+        f"{k} {v}" for k, v in scenario.workload.model_dump().items() if k != "phase" and (v or k == "cached")
     )
     out.print(
         f"{result.plan.model.name} on {result.plan.hardware.name}: {scenario.workload.phase}, {load}, "
