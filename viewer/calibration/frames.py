@@ -64,8 +64,8 @@ def _fill(
     numbers: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
     texts: dict[str, np.ndarray[tuple[int], np.dtype[np.object_]]],
 ) -> None:  # fmt: skip
-    e = estimate_group(group.model, group.op, group.table, group.device, book)
-    time_s = np.maximum(e.m2_s, e.bound_s) if rung == "M2" else e.time_s
+    e = estimate_group(group.model, group.op, group.table, group.device, book, smooth=rung != "M2")
+    time_s = e.time_s
     at = group.rows
     numbers["bound_us"][at], numbers["estimate_us"][at] = e.bound_s * 1e6, time_s * 1e6
     numbers["low_us"][at], numbers["high_us"][at] = e.low_s * 1e6, e.high_s * 1e6

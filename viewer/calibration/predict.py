@@ -165,9 +165,13 @@ def power_limited(device: Device, measured: Device | None) -> Device:
 
 
 def estimate_group(
-    model: KernelModel, op: str, table: Table, device: Device, calibrations: Mapping[str, Calibration]
-) -> Estimates:
-    """Estimates of the rows of one class (numeric columns are arrays of one length, text columns one value)."""
+    model: KernelModel, op: str, table: Table, device: Device, calibrations: Mapping[str, Calibration],
+    smooth: bool = True,
+) -> Estimates:  # fmt: skip
+    """Estimates of the rows of one class (numeric columns are arrays of one length, text columns one value).
+
+    ``smooth`` off stops at rung M2, with the intervals of that rung.
+    """
     work = model.work(table, device)
     bound_s, code = bound(work, device)
     codes = regime(work, device)
@@ -175,6 +179,9 @@ def estimate_group(
     if not isinstance(key, str):
         raise TypeError(f"the {op} model must give one class a group, not {len(key)}")
     match = find_class(model, op, key, device, calibrations)
+    if match.fit is not None and not smooth:
+        plain = replace(match.fit, smoothing=None, exact=(), intervals=match.fit.m2_intervals)
+        match = replace(match, fit=plain)
     fit = match.fit
     if fit is not None and "library" in table:
         table = {**table, "library": fit.key.split("|")[1]}  # its kernels, so its menu of tiles
