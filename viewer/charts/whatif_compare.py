@@ -24,7 +24,7 @@ def compare_chart(rows: Sequence[dict[str, Any]], theme: str = "light") -> Figur
             "x": [1e3 * row["bound_time_s"] for row in rows],
             "customdata": [seconds(row["bound_time_s"]) for row in rows],
             "hovertemplate": "bound %{customdata}<extra></extra>",
-            "marker": {"color": SERIES[0]},
+            "marker": {"color": SERIES[5]},
         }
     ]
     if all(row.get("estimate_time_s") for row in rows):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viewer.cli.common import OUTPUT_OPTIONS, SCENARIO_OPTIONS, command_with, console, emit, note, scenario_of
+from viewer.cli.pictures import CHART_OPTION, check_chart, write_chart
 from viewer.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the command."""
     options = {k: v for k, v in SCENARIO_OPTIONS.items() if k not in ("compression", "scenario")}
-    app.command("compare")(command_with({**options, **OUTPUT_OPTIONS}, compare_command))
+    app.command("compare")(command_with({**options, **OUTPUT_OPTIONS, **CHART_OPTION}, compare_command))
 
 
 def compare_command(
@@ -40,6 +41,7 @@ def compare_command(
     """
     from viewer.whatif import compare
 
+    check_chart(options["chart"])
     scenarios = []
     if scenario:
         for path in scenario:
@@ -58,6 +60,8 @@ def compare_command(
     found = compare(scenarios, compression or (), estimates=estimate, sensitivities=known)
     for line in found.notes:
         note(line)
+    if options["chart"] is not None:
+        write_chart(found.chart(), options["chart"], f"{found.labels[0]} and {len(found.labels) - 1} more")
     emit(
         options,
         lambda: found.ops if ops else found.frame,

@@ -21,6 +21,7 @@ from viewer.cli.common import (
     note,
     scenario_of,
 )
+from viewer.cli.pictures import CHART_OPTION, check_chart, write_chart
 
 if TYPE_CHECKING:
     from viewer.whatif import PlanResult
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS}, plan_command))
+    app.command("plan")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS, **CHART_OPTION}, plan_command))
 
 
 def plan_command(
@@ -58,6 +59,7 @@ def plan_command(
     from viewer.whatif import plan
     from viewer.whatif.planning import CACHE, CANDIDATES, PRUNING
 
+    check_chart(options["chart"])
     scenario = scenario_of(model, hardware, options)
     known = None
     if sensitivities is not None:
@@ -80,6 +82,8 @@ def plan_command(
         )  # fmt: skip
     for line in found.notes:
         note(line)
+    if options["chart"] is not None:
+        write_chart(found.chart(), options["chart"], "Plan of least error")
     if out is not None and found.feasible:
         write_plan(found, out)
     emit(options, lambda: found.frame, found.to_dict, lambda: print_plan(found, out))

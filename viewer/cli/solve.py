@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viewer.cli.common import OUTPUT_OPTIONS, SCENARIO_OPTIONS, command_with, console, emit, note, scenario_of
+from viewer.cli.pictures import CHART_OPTION, check_chart, write_chart
 
 if TYPE_CHECKING:
     from viewer.whatif import Solution
@@ -16,7 +17,7 @@ UPGRADE = ("upgrade", "sensitivity")
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("solve")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS}, solve_command))
+    app.command("solve")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS, **CHART_OPTION}, solve_command))
 
 
 def solve_command(
@@ -53,6 +54,7 @@ def solve_command(
     from viewer.units import parse
     from viewer.whatif import solve
 
+    check_chart(options["chart"])
     scenario = scenario_of(model, hardware, options)
     if unknown in UPGRADE:
         return _upgrade(scenario, options)
@@ -63,6 +65,8 @@ def solve_command(
     )
     for line in found.notes:
         note(line)
+    if options["chart"] is not None:
+        write_chart(found.chart(), options["chart"], found.question)
     emit(options, lambda: found.frame, found.to_dict, lambda: print_solution(found))
     return 0 if found.found else 1
 
@@ -88,7 +92,8 @@ def print_solution(found: Solution) -> None:
     if found.answer is None:
         out.print(f"{found.question}: no solution")
     else:
-        out.print(f"{found.question}: {value_text(main, 'answer')} (exactly {value_text(main, 'exact')})")
+        exact = "" if found.exact == found.answer else f" (exactly {value_text(main, 'exact')})"
+        out.print(f"{found.question}: {value_text(main, 'answer')}{exact}")
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("condition")
     for heading in ("answer", "exact"):
@@ -131,5 +136,9 @@ def _upgrade(scenario: Any, options: dict[str, Any]) -> int:
         rows = frame.to_dict(orient="records")
         return {"schema": 1, "scenario": scenario.full(), "rows": rows, "reading": upgrade_sentence(frame)}
 
+    if options["chart"] is not None:
+        from viewer.charts.tornado import tornado
+
+        write_chart(tornado(frame.to_dict(orient="records")), options["chart"], "Sensitivity")  # type: ignore[arg-type]
     emit(options, lambda: frame, data, table)
     return 0

@@ -16,14 +16,18 @@ from viewer.cli.common import (
     note,
     scenario_of,
 )
+from viewer.cli.pictures import CHART_OPTION, check_chart, write_chart
 from viewer.errors import InputError
+
+#: More points than a page can draw at ease.
+MAX_CHART_ROWS = 200_000
 
 
 def register(app: typer.Typer) -> None:
     """Add the what-if commands: sweep, and those of the files beside this one."""
     from viewer.cli import compare, figures, plan, solve
 
-    app.command("sweep")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS}, sweep_command))
+    app.command("sweep")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS, **CHART_OPTION}, sweep_command))
     for module in (compare, solve, plan, figures):
         module.register(app)
 
@@ -43,6 +47,7 @@ def sweep_command(
     """
     from viewer.whatif import axis_of
 
+    check_chart(options["chart"])
     axes = [axis_of(spec) for spec in axis or []]
     given = {a.name: a for a in axes}
     if len(given) != len(axes):
@@ -89,6 +94,8 @@ def _write(scenario: Any, axes: list[Any], options: dict[str, Any], executor: An
             sys.stdout.write(frame.to_csv(index=False, header=index == 0))
         return
     frame = sweep(scenario, axes, executor=executor, progress=_progress())
+    if options["chart"] is not None:
+        _chart(frame, axes, options["chart"])
     if options["json_"]:
         import json
 
@@ -97,6 +104,19 @@ def _write(scenario: Any, axes: list[Any], options: dict[str, Any], executor: An
         print(json.dumps(clean(frame.to_dict(orient="records")), indent=1))
         return
     _table(frame, [a.name for a in axes])
+
+
+def _chart(frame: Any, axes: list[Any], path: Any) -> None:
+    """Lines along one numeric axis, a map over two."""
+    from viewer.charts.whatif_sweep import sweep_chart
+
+    if len(frame) > MAX_CHART_ROWS:
+        raise InputError(f"--chart draws at most {MAX_CHART_ROWS:,} points, not {len(frame):,}")
+    names = [a.name for a in axes]
+    discrete = [a.name for a in axes if isinstance(a.values, tuple)]
+    columns = {n: frame[n].tolist() for n in (*names, "time_s", "fits")}
+    columns["fits"] = [None if v is None or v != v else bool(v) for v in frame["fits"].astype(object)]
+    write_chart(sweep_chart(columns, [n for n in names if n not in discrete], discrete), path, "Sweep")
 
 
 class _Counter:

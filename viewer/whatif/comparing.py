@@ -83,7 +83,7 @@ class Comparison:
         return [risk_of(s, sensitivities=self.sensitivities, measured=self.measured) for s in self.scenarios]
 
     def _row(self, label: str, result: Analysis, first: dict[str, Any] | None) -> dict[str, Any]:
-        totals, memory, scenario = result.totals, result.memory, result.scenario
+        totals, memory, scenario, energy = result.totals, result.memory, result.scenario, result.energy
         error, _ = self._risks[self.labels.index(label)]
         row: dict[str, Any] = {
             "scenario": label, "model": scenario.model, "hardware": scenario.hardware,
@@ -93,6 +93,8 @@ class Comparison:
             **self._estimate(scenario), "ttft_s": result.phases["ttft_s"], "tpot_s": result.phases["tpot_s"],
             "tokens_per_s": totals.tokens_per_s, "matmul_flops": totals.matmul_flops, "bitops": totals.bitops,
             "bops_mac": totals.bops_mac, "dram_bytes": totals.dram_bytes, "energy_j": totals.energy_j,
+            "energy_estimate_j": energy.estimate_j, "energy_estimate_low_j": energy.estimate_low_j,
+            "energy_estimate_high_j": energy.estimate_high_j,
             **{name: getattr(memory, name) for name in MEMORY},
             "total_bytes": memory.total_bytes, "capacity_bytes": memory.capacity_bytes, "fits": memory.fits,
             "max_batch": memory.max_batch, "max_context": memory.max_context,

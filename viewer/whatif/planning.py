@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from viewer.compression.names import layer_spec
 from viewer.error import ErrorAssessment
 from viewer.errors import InputError, unknown
-from viewer.graph import layer_range_name
 from viewer.scenario import SCHEMA_VERSION, Scenario
 from viewer.units import format_quantity as si
 from viewer.whatif.plan_solver import Selection, extremes, select
@@ -257,7 +256,7 @@ def _rows(units: Sequence[Unit], picks: Sequence[int]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "family": family,
             "choice": name,
-            "layers": layer_range_name(layers) if layers else "head",
+            "layers": layer_spec(set(layers), 0) if layers else "head",
             "layer_count": max(1, len(layers)),
             "ops": ", ".join(members[0][0].ops),
             "noise": math.fsum(choice.noise for _, choice in members),

@@ -40,6 +40,11 @@ def resources_of(rates: Rates) -> dict[str, Any]:
     special = rates.special_per_s
     if special is not None:
         out["special-function rate"] = lambda f: replace(rates, special_per_s=special * f)
+    link = rates.link
+    if link is not None:
+        out["link bandwidth"] = lambda f: replace(
+            rates, link=replace(link, fabrics=tuple(replace(one, beta=one.beta * f) for one in link.fabrics))
+        )
     return out
 
 

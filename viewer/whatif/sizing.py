@@ -61,6 +61,8 @@ def devices_for(scenario: Scenario, targets: dict[str, float]) -> Solution:
         fits = result.memory.fits is not False
         met = fits and all(figures[name] <= target for name, target in targets.items())
         row = _row("devices", "", f"tp = {degree}", degree if met else None, main=False)
+        if not met:
+            row["holds"] = "does not fit" if not fits else "too slow"
         rows.append({**row, **figures, "total_bytes": result.memory.total_bytes, "fits": result.memory.fits})
         curves["x"].append(float(degree))
         for name, target in targets.items():
@@ -95,6 +97,7 @@ def _figures(result: Analysis, targets: dict[str, float]) -> dict[str, float]:
 
 
 def _row(unknown: str, unit: str, condition: str, answer: float | None, *, main: bool) -> dict[str, Any]:
+    text = "" if answer is None else format_quantity(answer, unit, 4) if unit else f"{answer:g}"
     return {
         "condition": condition,
         "unknown": unknown,
@@ -102,7 +105,7 @@ def _row(unknown: str, unit: str, condition: str, answer: float | None, *, main:
         "answer": answer,
         "exact": answer,
         "times_device": None,
-        "holds": "nowhere" if answer is None else f"from {format_quantity(answer, unit, 4)} on",
+        "holds": f"from {text} on" if text else "nowhere",
         "runs": int(answer is not None),
         "monotone": True,
         "at_edge": False,
