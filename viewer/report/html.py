@@ -112,7 +112,8 @@ border:1px solid {colours.grid};border-radius:4px}}
 button{{font:inherit;font-size:.9em;color:{colours.muted};background:none;padding:0 .5em;cursor:pointer;
 border:1px solid {colours.axis};border-radius:3px}} button:focus-visible{{outline:2px solid #0072b2}}
 footer{{margin-top:3em;font-size:.85em}}
-@media print{{body{{max-width:none;padding:0;font-size:{style.print_size}px}} .dl,.modebar{{display:none!important}} pre{{max-height:none;
+@media print{{body{{max-width:none;padding:0;font-size:{style.print_size}px}} .dl,.modebar{{display:none!important}}
+pre{{max-height:none;
 white-space:pre-wrap;font-size:9px}}
 section{{break-inside:auto}} h2{{break-after:avoid}} figure,tr{{break-inside:avoid}} .scroll{{overflow:visible}}}}
 @page{{size:{style.page};margin:14mm}}
