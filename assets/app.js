@@ -216,6 +216,46 @@
     askAgain(flat, opened, question) {
       return opened && question ? Object.assign({}, question, { at: Date.now() }) : dc.no_update;
     },
+    /* Painted rules live in the state as text: ops@layers~role=format;… */
+    paint(nPaint, nUndo, nClear, target, layers, w, a, kv, selected, extra) {
+      const by = dc.callback_context.triggered[0].prop_id.split(".")[0];
+      const now = (extra && extra.paint) || "";
+      app.paintPast = app.paintPast || [];
+      if (by === "paint-undo") {
+        if (!app.paintPast.length) { app.toast("Nothing to undo"); return dc.no_update; }
+        return app.withPaint(extra, app.paintPast.pop());
+      }
+      if (by === "paint-clear") {
+        if (!now) return dc.no_update;
+        app.paintPast.push(now);
+        return app.withPaint(extra, "");
+      }
+      const ops = target === "selected" ? (selected || "").split("/").pop() : target;
+      if (!ops) { app.toast("Select an op first: in the chart, the graph or the table"); return dc.no_update; }
+      const roles = [["w", w], ["a", a]].filter((r) => r[1]).map((r) => "~" + r[0] + "=" + r[1]).join("");
+      if (!roles && !kv) { app.toast("Choose a format"); return dc.no_update; }
+      const where = layers && layers.trim() !== "all" ? "@" + layers.trim() : "";
+      app.paintPast.push(now);
+      const rules = [now, roles ? ops + where + roles : "", kv ? "*" + where + "~kv=" + kv : ""]; /* a cache is shared by the ops that write and read it */
+      return app.withPaint(extra, rules.filter(Boolean).join(";"));
+    },
+    withPaint(extra, text) {
+      const next = Object.assign({}, extra);
+      if (text) next.paint = text; else delete next.paint;
+      return next;
+    },
+    showPaint(extra) {
+      const box = document.getElementById("paint-rules");
+      if (!box) return dc.no_update;
+      box.textContent = "";
+      for (const rule of ((extra && extra.paint) || "").split(";").filter(Boolean)) {
+        const chip = document.createElement("span");
+        chip.className = "chip";
+        chip.textContent = rule.replace(/~/g, "  ").replace("@linear", "all linear");
+        box.appendChild(chip);
+      }
+      return dc.no_update;
+    },
     /* A click in the map sets batch and length. */
     jump(click) {
       const point = click && click.points[0];

@@ -19,7 +19,10 @@ OPTIONS = (
 
 def named(flat: Flat) -> Flat:
     """The state with file names in place of the keys of dropped files."""
-    return {k: label_of(v) if isinstance(v, str) and is_dropped(v) else v for k, v in flat.items()}
+    plain = {k: label_of(v) if isinstance(v, str) and is_dropped(v) else v for k, v in flat.items()}
+    if plain.pop("paint", None):
+        plain["compression"] = "painted.json"
+    return plain
 
 
 def as_command(flat: Flat) -> str:

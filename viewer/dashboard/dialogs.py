@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
@@ -12,6 +13,7 @@ from viewer.analysis import Analysis
 from viewer.dashboard.copying import as_command, as_json, as_python
 from viewer.dashboard.explain import Block, explain
 from viewer.dashboard.files import MAX_BYTES, key_of, materialize
+from viewer.dashboard.paint import policy_of
 from viewer.dashboard.state import scenario_of
 from viewer.dashboard.widgets import data
 from viewer.errors import InputError
@@ -88,17 +90,20 @@ def copies(_clicks: Any, flat: Any, files: Any) -> tuple[Any, Any]:
         scenario = scenario_of(flat, files)
     except InputError as error:
         return html.P(str(error)), True
-    texts = [
+    texts: list[tuple[str, str | None]] = [
         ("Link", None),
         ("Command", as_command(flat)),
         ("Python", as_python(flat, scenario)),
         ("JSON", as_json(flat, scenario)),
     ]
+    if flat.get("paint"):
+        policy = policy_of(str(flat.get("compression") or "checkpoint"), str(flat["paint"]))
+        texts.append(("painted.json", json.dumps(policy, indent=2)))
     body = []
     for title, text in texts:
-        copy = html.Button("Copy", className="tool", **data(copy=title.lower()))
+        copy = html.Button("Copy", className="tool", **data(copy=title.lower().split(".")[0]))
         head = html.Div([html.H3(title), copy], className="card-head")
-        body += [head, html.Pre(text, className="code", id=f"copy-{title.lower()}")]
+        body += [head, html.Pre(text, className="code", id=f"copy-{title.lower().split('.')[0]}")]
     return body, True
 
 

@@ -62,6 +62,11 @@ def materialize(key: str, files: Any, field: str) -> str:
     return str(_stored(name, digest, content))
 
 
+def write_inline(name: str, content: str) -> str:
+    """A path that holds content which the state itself spells out."""
+    return str(_stored(name, _digest(content), content))
+
+
 def _digest(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

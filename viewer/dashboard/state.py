@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from hardware_specs import HardwareError, available, resolve
 from viewer.dashboard.files import is_dropped, materialize
+from viewer.dashboard.paint import painted
 from viewer.errors import InputError, nearest, unknown
 from viewer.models.load import catalog_names
 from viewer.scenario import SCHEMA_VERSION, Assumptions, Parallel, Scenario, scenario_from
@@ -41,7 +42,14 @@ _MAX_TEXT = 4096
 @cache
 def defaults() -> Flat:
     """Every field with its default."""
-    out: Flat = {"model": "", "hardware": "", "compression": "checkpoint", "phase": "decode", **LENGTHS}
+    out: Flat = {
+        "model": "",
+        "hardware": "",
+        "compression": "checkpoint",
+        "phase": "decode",
+        "paint": "",
+        **LENGTHS,
+    }
     out |= {name: field.default for name, field in Assumptions.model_fields.items()}
     out |= {name: field.default for name, field in Parallel.model_fields.items()}
     return out
@@ -85,7 +93,7 @@ def _build(flat: Flat, files: Any) -> Scenario:
         "schema": SCHEMA_VERSION,
         "model": model_name(flat["model"], files),
         "hardware": hardware_name(flat["hardware"], files),
-        "compression": compression_name(flat["compression"], files),
+        "compression": compression_name(flat["compression"], files, str(flat["paint"] or "")),
         "workload": workload,
         "assumptions": {name: flat[name] for name in Assumptions.model_fields},
         "parallel": {name: flat[name] for name in Parallel.model_fields},
@@ -122,14 +130,16 @@ def hardware_name(value: Any, files: Any) -> str:
         raise InputError(f"hardware: {unknown('hardware', text, available(), limit=4)}") from None
 
 
-def compression_name(value: Any, files: Any) -> str:
-    """A compression name (checked where it is used), or a dropped file."""
+def compression_name(value: Any, files: Any, paint: str = "") -> str:
+    """A compression name (checked where it is used), a dropped file, or the file of a painted policy."""
     text = str(value or "checkpoint").strip()
+    if paint and is_dropped(text):
+        raise InputError("paint: choose a preset to paint on, not a dropped file")
     if is_dropped(text):
         return materialize(text, files, "compression")
     if any(ch in text for ch in "/\\") or text.startswith("."):
         raise InputError(f"compression: {text[:60]!r} is not the name of a setting")
-    return text
+    return painted(text, paint) if paint else text
 
 
 def flat_of(scenario: Scenario) -> Flat:

@@ -19,7 +19,9 @@ def headline(result: Analysis) -> str:
     load = result.scenario.workload
     lengths = ", ".join(f"{name} {value:,.0f}" for name, value in load.numeric().items() if value)
     setting = result.scenario.compression
-    setting = "" if setting == "checkpoint" else f" · {label_of(setting.rsplit('/', 1)[-1])}"
+    setting = (
+        "" if setting == "checkpoint" else f" · {label_of(setting.rsplit('/', 1)[-1]).removesuffix('.json')}"
+    )
     return f"{result.plan.model.name} on {result.plan.hardware.label}{setting} · {load.phase}: {lengths}"
 
 

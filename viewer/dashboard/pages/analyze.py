@@ -15,10 +15,16 @@ from viewer.charts.roofline import roofline
 from viewer.dashboard import view
 from viewer.dashboard.layer_graph import layer_graph
 from viewer.dashboard.state import companions, field_of, scenario_of
-from viewer.dashboard.widgets import aria, card, column, data, grid, plot
+from viewer.dashboard.widgets import aria, card, column, data, grid, plot, select
 from viewer.errors import InputError
 
 NAME, TITLE, PATH = "analyze", "Analyze", "/"
+#: Formats that the painter offers; a link may name any other.
+WEIGHTS = (
+    *("bf16", "fp16", "fp8_e4m3", "fp8_e4m3_b128", "int8", "int4_g128", "int4_g128_asym", "int3_g128"),
+    *("int2_g128", "nvfp4", "mxfp4", "mxfp8", "nf4", "gguf_q4_k", "gguf_q6_k", "ternary"),
+)
+ACTIVATIONS = ("bf16", "fp16", "fp8_e4m3", "int8", "int8_tensor", "int4", "nvfp4", "mxfp4", "mxfp8")
 SHAPES = (("●", "linear"), ("◆", "attention"), ("■", "element-wise"), ("▼", "embedding"), ("★", "experts"))
 
 
@@ -73,9 +79,37 @@ def layout() -> list[Any]:
             ],
             className="grid-main",
         ),
+        card("Paint precision", [_paint_controls(), html.Div(id="paint-rules", className="chips")]),
         card("Ops", [table()], _table_tools(), "card-table"),
         dcc.Store(id="graph-data"),
     ]
+
+
+def _paint_controls() -> Any:
+    targets = [
+        {"value": "selected", "label": "the selected op"},
+        {"value": "@linear", "label": "all linear layers"},
+        {"value": "*", "label": "everything"},
+    ]
+    keep = [{"value": "", "label": "unchanged"}]
+    weights = keep + [{"value": name, "label": name} for name in WEIGHTS]
+    others = keep + [{"value": name, "label": name} for name in ACTIVATIONS]
+    layers = dmc.TextInput(
+        id="paint-layers", label="Layers", value="all", size="xs", w=120, placeholder="all, 0-3, last2"
+    )
+    return html.Div(
+        [
+            select("paint-target", "Paint", targets, "selected", w=150),
+            layers,
+            select("paint-w", "Weights", weights, "int4_g128", w=140, searchable=True),
+            select("paint-a", "Activations", others, "", w=130),
+            select("paint-kv", "KV cache", others, "", w=130),
+            html.Button("Paint", id="paint", className="tool primary", n_clicks=0),
+            html.Button("Undo", id="paint-undo", className="tool", n_clicks=0),
+            html.Button("Clear", id="paint-clear", className="tool", n_clicks=0),
+        ],
+        className="row",
+    )
 
 
 def _show_switch() -> Any:
@@ -166,6 +200,26 @@ def register(app: Dash) -> None:
         Output("graph", "data-marked"),
         Input("selected", "data"),
         Input("roofline", "figure"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "paint"),
+        Output("extra", "data", allow_duplicate=True),
+        Input("paint", "n_clicks"),
+        Input("paint-undo", "n_clicks"),
+        Input("paint-clear", "n_clicks"),
+        State("paint-target", "value"),
+        State("paint-layers", "value"),
+        State("paint-w", "value"),
+        State("paint-a", "value"),
+        State("paint-kv", "value"),
+        State("selected", "data"),
+        State("extra", "data"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "showPaint"),
+        Output("paint-rules", "data-shown"),
+        Input("extra", "data"),
     )
     app.clientside_callback(
         ClientsideFunction("app", "filterTable"),
