@@ -56,6 +56,7 @@
 
     /* Controls -> state: what differs from the defaults, and the fields that the phase has. */
     collect(...args) {
+      const now = args.pop();
       const meta = args.pop();
       const extra = args.pop() || {};
       const all = {};
@@ -71,7 +72,7 @@
       }
       Object.assign(flat, extra);
       const name = "panel phase-" + all.phase;
-      return [app.last && sameState(app.last, flat) ? dc.no_update : (app.last = flat), name];
+      return [now && sameState(now, flat) ? dc.no_update : flat, name];
     },
 
     /* State -> address, one way. */

@@ -58,8 +58,11 @@ def pareto(
         "data": traces,
         "layout": layout(
             colours,
-            xaxis=axis(colours, x_title, rangemode="tozero"),
+            xaxis=axis(
+                colours, x_title, rangemode="tozero" if all((p["x"] or 0) >= 0 for p in points) else "normal"
+            ),
             yaxis=axis(colours, y_title, **y_axis),
+            hovermode="closest",
             margin={"l": 62, "r": 24, "t": 14, "b": 48},
             uirevision="pareto",
         ),
@@ -67,8 +70,10 @@ def pareto(
 
 
 def _side(point: dict[str, Any], points: Sequence[dict[str, Any]]) -> str:
-    """Labels of the right-hand points stand to their left; neighbours alternate above and below."""
-    top = max((p["x"] or 0 for p in points), default=0)
-    rank = sorted(points, key=lambda p: (p["x"] or 0, p["y"] or 0)).index(point)
-    side = "left" if point["x"] and point["x"] > 0.7 * top else "right"
-    return f"{'top' if rank % 2 else 'bottom'} {side}"
+    """Labels of the right-hand half stand to their left; neighbours alternate above and below."""
+    xs = [p["x"] for p in points if p["x"] is not None]
+    low, high = min(xs, default=0.0), max(xs, default=1.0)
+    place = 0.0 if point["x"] is None or high <= low else (point["x"] - low) / (high - low)
+    order = sorted((p for p in points if p["y"] is not None), key=lambda p: -p["y"])
+    rank = order.index(point) if point in order else 0
+    return f"{'bottom' if rank % 2 else 'top'} {'left' if place > 0.5 else 'right'}"

@@ -108,9 +108,9 @@ def roofline(
     traces += legend_traces(points)
     traces.append(_selected(colours))
     notes = roof_annotations(shown, x_span, y_span, colours, compact)
-    notes += arrows(points, before, colours)
     if labels:
-        notes += label_points(points, x_span, y_span, colours, compact)
+        notes += label_points(points, x_span, y_span, colours, compact, notes)
+    notes += arrows(points, before, colours)
     plot_layout = layout(
         colours,
         xaxis=log_axis(colours, "arithmetic intensity (FLOP per DRAM byte)", *x_span),

@@ -193,9 +193,10 @@ def _text(text: str, x: float, y: float, theme: Theme, strong: bool, anchor: str
 def arrows(points: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]], theme: Theme) -> list[Note]:
     """An arrow from each baseline point to its successor, with the gain (old time / new time) on the largest."""
     old = {p["id"]: p for p in before}
+    by_name = {(p["row"]["phase"], p["row"]["name"]): p for p in reversed(before)}
     notes: list[Note] = []
     for point in points:
-        start = old.get(point["id"])
+        start = old.get(point["id"]) or by_name.get((point["row"]["phase"], point["row"]["name"]))
         if start is None:
             continue
         dx = math.log10(point["x"] / start["x"])
@@ -230,7 +231,12 @@ def arrows(points: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]], t
 
 
 def label_points(
-    points: Sequence[dict[str, Any]], x_span: Span, y_span: Span, theme: Theme, compact: bool
+    points: Sequence[dict[str, Any]],
+    x_span: Span,
+    y_span: Span,
+    theme: Theme,
+    compact: bool,
+    occupied: Sequence[Note] = (),
 ) -> list[Note]:
     """Names beside the largest points. Points that lie together share one label; a label without room is left out.
 
@@ -245,7 +251,7 @@ def label_points(
             x = math.log10(point["x"] / x_span[0]) * x_scale
             y = math.log10(point["y"] / y_span[0]) * y_scale
             places.append((point, x, y, 32.0 * math.sqrt(point["share"])))
-    taken: list[tuple[float, float, float, float]] = []
+    taken = [_box(note, x_span, y_span, x_scale, y_scale) for note in occupied if note.get("xref") != "paper"]
     notes = []
     for group in _grouped(places)[: 3 if compact else 8]:
         text = _names(group)
@@ -257,6 +263,18 @@ def label_points(
             note.pop("hovertext")
             notes.append(note)
     return notes
+
+
+def _box(
+    note: Note, x_span: Span, y_span: Span, x_scale: float, y_scale: float
+) -> tuple[float, float, float, float]:
+    """The room that a label of a roof takes."""
+    x = (note["x"] - math.log10(x_span[0])) * x_scale
+    y = (note["y"] - math.log10(y_span[0])) * y_scale
+    width = 6.6 * len(note["text"].replace("<b>", "").replace("</b>", ""))
+    left = x - width if note["xanchor"] == "right" else x
+    low = y - 16 if note.get("yanchor") == "top" else y
+    return left, low, left + width, low + 16
 
 
 Place = tuple[dict[str, Any], float, float, float]

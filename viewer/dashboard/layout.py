@@ -183,6 +183,7 @@ def register(app: Dash) -> None:
         *values,
         Input("extra", "data"),
         State("meta", "data"),
+        State("scenario", "data"),
     )
     app.clientside_callback(
         ClientsideFunction("app", "address"),

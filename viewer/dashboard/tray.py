@@ -89,6 +89,34 @@ def rows_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return rows
 
 
+def with_errors(
+    rows: list[dict[str, Any]], entries: Sequence[Entry]
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """The rows with error and risk from ``compare``, and its per-op changes (regime and reason) against the first."""
+    from viewer.whatif import compare
+
+    good = [(i, e) for i, e in enumerate(entries) if e.result is not None]
+    scenarios = [e.result.scenario for _, e in good if e.result is not None]
+    found = compare(scenarios, estimates=False)
+    places = {s: k for k, s in enumerate(found.scenarios)}
+    for index, entry in good:
+        assert entry.result is not None
+        other = found.rows[places[entry.result.scenario]]
+        rows[index] |= {name: finite(other[name]) for name in ("stream_sqnr_db", "min_sqnr_db")}
+        rows[index]["risk"] = other["risk"]
+    names = {
+        label: next(e.label for _, e in good if e.result and e.result.scenario == s)
+        for label, s in zip(found.labels, found.scenarios, strict=True)
+    }
+    changes = [{**row, "scenario": names[row["scenario"]]} for row in found.op_rows]
+    return rows, changes
+
+
+def finite(value: Any) -> float | None:
+    """The number, or None where it is not finite or not there."""
+    return float(value) if value is not None and abs(value) < float("inf") else None
+
+
 def by_bound(result: Analysis, phase: str | None) -> dict[str, float]:
     """Seconds per bound of one phase (one step of it), or of everything."""
     steps = {part.phase: part.steps for part in result.parts}

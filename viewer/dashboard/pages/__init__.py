@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from viewer.dashboard.pages import analyze, compare, hardware, models, sweep, validation
+from viewer.dashboard.pages import analyze, compare, hardware, models, plan, sweep, validation
 
-PAGES = (analyze, compare, sweep, hardware, models, validation)
+PAGES = (analyze, compare, sweep, plan, hardware, models, validation)
