@@ -104,6 +104,7 @@ def _kernel(plan: Plan, op: Op, cost: OpCost, step: Step, launch: str) -> Estima
         and op.kind == "attention"
         and op.memory == "self"
         and len(op.keys().widths) == 2
+        and _has_tiles(plan)
     ):
         return _attention(plan, op, step, launch)
     if isinstance(op, Elementwise) and op.kind in KINDS:
@@ -142,6 +143,12 @@ def _collective(plan: Plan, op: Collective, cost: OpCost, launch: str) -> Estima
     return Estimate(
         time, bound, 2.0 * time, bound, "uncalibrated", note, np.zeros(np.shape(time), dtype=bool)
     )
+
+
+def _has_tiles(plan: Plan) -> bool:
+    """Whether the device's cores and L2 rate are known, on which the attention classes rest."""
+    device = device_of(plan.hardware)
+    return device.core_count > 0 and device.l2_bandwidth > 0
 
 
 def kernel_format(fmt: TensorFormat) -> str:

@@ -99,3 +99,20 @@ def test_arrays_are_points() -> None:
     sizes = np.array([1e3, 1e6, 1e9])
     each = [rates.time_s("all_reduce", s, 8) for s in sizes]
     assert np.array_equal(rates.time_s("all_reduce", sizes, 8), np.array(each))
+
+
+def test_no_measured_collective_beats_its_bound() -> None:
+    """NCCL 2.27 on A100, H100 and H200 nodes, 2 and 8 ranks, 512 bytes to 512 MiB."""
+    import csv
+    import gzip
+
+    from tests.support import shared_path
+
+    with gzip.open(shared_path("measured", "collectives.csv.gz"), "rt") as stream:
+        measured = list(csv.DictReader(stream))
+    assert len(measured) > 1000
+    rates = {name: LinkRates(links_of(load(name))) for name in {row["hardware"] for row in measured}}
+    for row in measured:
+        kind = row["op"].replace("alltoall", "all_to_all")
+        bound = rates[row["hardware"]].time_s(kind, float(row["bytes"]), int(row["ranks"]))
+        assert float(row["time_us"]) * 1e-6 >= bound, row

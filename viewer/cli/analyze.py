@@ -97,6 +97,7 @@ def print_totals(result: Analysis, out: Any) -> None:
             f"fusion {saved['preset']}: {saved['kernels']} kernels instead of {saved['eager_kernels']}, saves "
             f"{si(saved['saved_dram_bytes'], 'B')} and {si(saved['saved_time_s'], 's')}"
         )
+    print_energy(result, out)
     fit = "no capacity known" if m.fits is None else "fits" if m.fits else "DOES NOT FIT"
     parts = (
         ("weights", m.weight_bytes),
@@ -108,3 +109,22 @@ def print_totals(result: Analysis, out: Any) -> None:
     held = ", ".join(f"{name} {si(value, 'B')}" for name, value in parts if value)
     out.print(f"memory {si(m.total_bytes, 'B')} of {si(m.usable_bytes, 'B')} usable: {fit} ({held})")
     out.print(f"max batch {m.max_batch}, max context {m.max_context}")
+
+
+def print_energy(result: Analysis, out: Any) -> None:
+    """Energy and cost of all devices together in one line, where the device has figures."""
+    from viewer.units import format_quantity as si
+
+    energy = result.energy
+    parts = []
+    if energy.bound_j is not None and energy.bound_j_per_token is not None:
+        parts.append(
+            f"at most {si(energy.bound_j, 'J')} ({si(energy.bound_j_per_token, 'J')} a token; bound)"
+        )
+    if energy.estimate_j is not None:
+        parts.append(f"{si(energy.estimate_j, 'J')} for bits and FLOPs alone (estimate)")
+    if energy.cost_per_million_tokens is not None:
+        parts.append(f"{energy.cost_per_million_tokens:.3g} per million tokens")
+    if parts:
+        devices = result.scenario.parallel.devices
+        out.print(f"energy{f' of {devices} devices' if devices > 1 else ''} " + ", ".join(parts))
