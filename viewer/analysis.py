@@ -10,7 +10,7 @@ import numpy as np
 
 from viewer import memory as mem
 from viewer.energy import Energy, energy_account
-from viewer.planned import Plan, evaluate, plan_of
+from viewer.planned import Plan, evaluate, plan_of, scenario_notes
 from viewer.results import frame_of, rows_of, totals_of
 from viewer.roofline import Evaluation, OpSeconds, bound_seconds
 from viewer.scenario import SCHEMA_VERSION, Scenario, scenario_from
@@ -200,6 +200,13 @@ class Analysis:
         return energy_account(self.rows, self.plan.hardware, devices, tokens, self.sums["time_s"], price)
 
     @cached_property
+    def error(self) -> dict[str, Any]:
+        """The accuracy side: least and median SQNR over the ops in dB, a risk class, assumed or measured."""
+        from viewer.risk import risk_of
+
+        return risk_of(self.scenario).summary()
+
+    @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know: model and hardware notes, lengths beyond the model's limit, ignored options."""
         return (*self.plan.notes, *scenario_notes(self.scenario, self.plan))
@@ -230,6 +237,7 @@ class Analysis:
             "phases": self.phases,
             "energy": asdict(self.energy),
             "fusion": self.fusion,
+            "error": self.error,
             "notes": list(self.notes),
         }
 
@@ -375,22 +383,3 @@ def _limit(scenario: Scenario, plan: Plan, usable: float, axis: str) -> int | No
         return mem.account(plan.graph, load.step(**{axis: values}), a.page_tokens).total(a.overhead_bytes)
 
     return mem.largest(lambda values: total(values) <= usable)
-
-
-def scenario_notes(scenario: Scenario, plan: Plan) -> list[str]:
-    """Notes that depend on the lengths and options of the scenario."""
-    notes = []
-    limit = plan.model.max_positions
-    load = scenario.workload.numeric()
-    reach = (
-        load.get("context", 0.0) + load.get("prompt", 0.0) + load.get("cached", 0.0) + load.get("output", 0.0)
-    )
-    if limit and reach > limit:
-        notes.append(f"{reach:.0f} positions are beyond the {limit} that {plan.model.name} was made for")
-    a = scenario.assumptions
-    has_mla = any(op.kind.startswith("mla") for _, op in plan.pairs)
-    if a.mla != "auto" and not has_mla:
-        notes.append(f"mla={a.mla} is ignored: {plan.model.name} has no latent attention")
-    if a.fusion == "eager" and a.attention == "flash":
-        notes.append("fusion=eager runs attention unfused")
-    return notes

@@ -203,3 +203,22 @@ def _wait(op: PipelineWait, step: Step, rates: Rates) -> OpTime:
         bound = np.where(repeat * time.lower > longest, time.bound, bound)
         longest = np.maximum(longest, repeat * time.lower)
     return OpTime((0.0, 0.0, 0.0, 0.0, 0.0), lower, upper, np.asarray(bound, dtype=np.int64), lower * 0.0)
+
+
+def scenario_notes(scenario: Scenario, plan: Plan) -> list[str]:
+    """Notes that depend on the lengths and options of the scenario."""
+    notes = []
+    limit = plan.model.max_positions
+    load = scenario.workload.numeric()
+    reach = (
+        load.get("context", 0.0) + load.get("prompt", 0.0) + load.get("cached", 0.0) + load.get("output", 0.0)
+    )
+    if limit and reach > limit:
+        notes.append(f"{reach:.0f} positions are beyond the {limit} that {plan.model.name} was made for")
+    a = scenario.assumptions
+    has_mla = any(op.kind.startswith("mla") for _, op in plan.pairs)
+    if a.mla != "auto" and not has_mla:
+        notes.append(f"mla={a.mla} is ignored: {plan.model.name} has no latent attention")
+    if a.fusion == "eager" and a.attention == "flash":
+        notes.append("fusion=eager runs attention unfused")
+    return notes

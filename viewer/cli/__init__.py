@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import typer
 
 #: Modules with a ``register(app)``, in the order in which --help lists their commands.
-MODULES = ("analyze", "whatif", "catalog", "kernels", "report", "dashboard", "bench", "serving")
+MODULES = (
+    "analyze", "whatif", "catalog", "kernels", "report", "dashboard", "bench", "serving", "formats", "error",
+)  # fmt: skip
 
 app = typer.Typer(
     name="roofline",
