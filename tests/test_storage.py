@@ -101,6 +101,24 @@ def test_experts_are_pruned_and_dense_models_say_so():
     assert "structured pruning of experts changes nothing: the model has none" in notes
 
 
+def test_token_pruning():
+    """Half the tokens from layer 2 on, prompt 1000: o_proj of 38 layers on 500 rows, 2 layers on 1000; cached rows
+    2 * 1000 + 38 * 500; a decode step processes its token everywhere and reads half the cache in those layers."""
+    result = analyze("llama-2-13b", "nvidia/a6000", Prefill(prompt=1000), "tokens50")
+    flops = {row["layer_group"]: row["matmul_flops"] for row in result.rows if row["name"] == "o_proj"}
+    assert flops == {"0-1": 2 * 1000 * 5120**2, "2-39": 2 * 500 * 5120**2}
+    assert result.memory.kv_values == 2 * 5120 * (2 * 1000 + 38 * 500)
+    decode = analyze("llama-2-13b", "nvidia/a6000", Decode(context=1000), "tokens50")
+    reads = {row["layer_group"]: row["kv_read_bytes"] for row in decode.rows if row["name"] == "attention"}
+    assert reads == {"0-1": 1001 * 2 * 5120 * 2, "2-39": 501 * 2 * 5120 * 2}
+    assert (
+        decode.totals.matmul_flops
+        < analyze("llama-2-13b", "nvidia/a6000", Decode(context=1000)).totals.matmul_flops
+    )
+    estimate = analyze("llama-2-13b", "nvidia/a6000", Prefill(prompt=1000), "tokens50", fidelity="estimate")
+    assert estimate.totals.time_s >= result.totals.time_s
+
+
 # --- attention and cache ----------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from viewer.ops.collective import Collective, PipelineWait
 from viewer.ops.cost import OpCost
 from viewer.ops.elementwise import Elementwise
 from viewer.ops.linear import Embedding, Linear
+from viewer.ops.token_pruning import kept_step
 from viewer.parallel import split_step
 from viewer.planned import Plan
 from viewer.roofline import Evaluation, OpSeconds, OpTime, rate
@@ -48,7 +49,9 @@ def estimated_seconds(plan: Plan, evaluation: Evaluation, step: Step, launch: st
     """An estimate per op of the evaluation (arrays where the step has arrays)."""
     step = split_step(step, plan.graph.replicas, plan.graph.micro_batches)
     out = []
-    for (_, op), cost, time in zip(evaluation.ops, evaluation.costs, evaluation.times, strict=True):
+    whole = step
+    for (group, op), cost, time in zip(evaluation.ops, evaluation.costs, evaluation.times, strict=True):
+        step = kept_step(whole, getattr(group, "tokens_kept", 1.0))
         if isinstance(op, PipelineWait):
             out.append(_wait_seconds(plan, op, step, launch))
         else:

@@ -223,13 +223,15 @@ def _merge(tensors: tuple[Tensor, ...]) -> tuple[tuple[str, float], ...]:
 class LayerGroup:
     """Layers that are identical: ``layers`` are their indices (empty for what runs once, outside the stack).
 
-    ``passes``: how often a step runs the group, once for each micro-batch.
+    ``passes``: how often a step runs the group, once for each micro-batch. ``tokens_kept``: the share of the tokens
+    that these layers see (token pruning).
     """
 
     name: str
     ops: tuple[Op, ...]
     layers: tuple[int, ...] = ()
     passes: int = 1
+    tokens_kept: float = 1.0
 
     @property
     def copies(self) -> int:
@@ -284,6 +286,11 @@ class Graph:
         for group in self.groups:
             for op in group.ops:
                 yield group, op
+
+    @cached_property
+    def prunes_tokens(self) -> bool:
+        """Whether some layers see only a share of the tokens."""
+        return any(group.tokens_kept != 1.0 for group in self.groups)
 
     @cached_property
     def parameter_count(self) -> int:

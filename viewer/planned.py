@@ -26,6 +26,7 @@ from viewer.models import ModelSpec, build_graph, load_model
 from viewer.ops import count
 from viewer.ops.collective import PipelineWait
 from viewer.ops.routing import Routing
+from viewer.ops.token_pruning import kept_step
 from viewer.parallel import Layout, make_layout, shard, split_step, stage
 from viewer.roofline import Evaluation, OpTime, Rates, rate, rates_for
 from viewer.scenario import Parallel, Scenario
@@ -183,7 +184,11 @@ def evaluate_local(plan: Plan, step: Step) -> Evaluation:
     ops = [op for _, op in plan.pairs]
     step = plan.graph.fit(step)
     with np.errstate(over="ignore"):
-        costs = [count(op, step) for op in ops]
+        if plan.graph.prunes_tokens:
+            steps = {g.tokens_kept: kept_step(step, g.tokens_kept) for g in plan.graph.groups}
+            costs = [count(op, steps[group.tokens_kept]) for group, op in plan.graph]
+        else:
+            costs = [count(op, step) for op in ops]
         times = rate(ops, costs, plan.rates)
         if isinstance(ops[-1], PipelineWait):
             times[-1] = _wait(ops[-1], step, plan.rates)

@@ -6,10 +6,9 @@ Formats are read from the lowered graph, so activations that a chip leaves in 16
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from viewer.compression import Compression
 from viewer.error import ErrorAssessment, OpSetting, assess
@@ -33,8 +32,7 @@ PRUNED_OPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Risk:
+class Risk(NamedTuple):
     """An assessment and what it leaves out."""
 
     assessment: ErrorAssessment

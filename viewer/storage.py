@@ -18,6 +18,7 @@ from viewer.ops.linear import Linear
 from viewer.ops.mla import IndexScore
 from viewer.ops.moe import ExpertLinear
 from viewer.ops.ssm import StateOp
+from viewer.ops.token_pruning import FULL_LAYERS
 from viewer.sparsity import AttentionNM, AttentionPattern, KeepRatio, LowRank, PagedSelection
 
 #: Attention whose keys and values are cached as they are: what attention and cache schemes apply to.
@@ -40,7 +41,7 @@ def store(graph: Graph, policy: Compression, default16: str) -> Graph:
             part = replace(group, name=name, layers=layers)
             groups.append(_stored(part, policy, layers[0], graph.n_layers, default16))
     stored = _one_table(replace(graph, groups=tuple(groups), notes=(*graph.notes, *policy.notes)))
-    return _with_attention(stored, policy)
+    return _with_tokens(_with_attention(stored, policy), policy)
 
 
 def _range_name(prefix: str, layers: tuple[int, ...]) -> str:
@@ -258,4 +259,37 @@ def _scores(op: Op, moved: dict[str, str], pruned: Any) -> Op:
     }
     if isinstance(op, Softmax):
         changes["rows"] = moved.get(op.rows, op.rows)
+    return replace(op, **changes)
+
+
+def _with_tokens(graph: Graph, policy: Compression) -> Graph:
+    """Token pruning: layers after the first FULL_LAYERS process and cache a share of the tokens."""
+    share = 1.0
+    for scheme in policy.structured():
+        if scheme.axis == "tokens":
+            share *= 1.0 - scheme.removed
+    if share == 1.0:
+        return graph
+    groups: list[LayerGroup] = []
+    for group in graph.groups:
+        if not group.layers or ":" in group.name.partition("-")[0]:
+            groups.append(group)  # embedding, head, towers ("encoder:0-5")
+            continue
+        early = tuple(layer for layer in group.layers if layer < FULL_LAYERS)
+        late = group.layers[len(early) :]
+        if early:
+            groups.append(replace(group, name=layer_range_name(early), layers=early))
+        if late:
+            ops = tuple(_kept_cache(op, share) for op in group.ops)
+            name = layer_range_name(late)
+            groups.append(replace(group, name=name, layers=late, ops=ops, tokens_kept=share))
+    note = f"layers from {FULL_LAYERS} on see {100 * share:g} % of the tokens"
+    return replace(graph, groups=tuple(groups), notes=(*graph.notes, note))
+
+
+def _kept_cache(op: Op, share: float) -> Op:
+    cache = getattr(op, "cache", None)
+    if cache is None or cache.memory != "self":
+        return op
+    changes: dict[str, Any] = {"cache": replace(cache, kept=cache.kept * share)}
     return replace(op, **changes)

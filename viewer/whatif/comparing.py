@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from viewer.analysis import Analysis
 from viewer.errors import InputError
+from viewer.risk import Measured, Sensitivities, risk_of
 from viewer.scenario import SCHEMA_VERSION, Scenario
 from viewer.whatif.opdelta import op_deltas
-from viewer.whatif.risk import Measured, Sensitivities, risk_of
 
 if TYPE_CHECKING:
     import pandas as pd
