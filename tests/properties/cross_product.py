@@ -26,14 +26,16 @@ from viewer.fusion import fuse
 from viewer.graph import Graph
 from viewer.lowering import lower
 from viewer.models import ModelSpec, build_graph, load_model
-from viewer.ops import count
-from viewer.roofline import Rates, rate
+from viewer.planned import Plan, evaluate
+from viewer.roofline import Rates
 from viewer.storage import store
 from viewer.workload import Segment, Step
 
 #: Prefill of 2 x 512 tokens and decode of 2 requests with 1024 cached tokens, along the first axis.
 NEW, CACHED, BATCH = np.array([[512.0], [1.0]]), np.array([[0.0], [1024.0]]), 2.0
 PHASES = ("prefill", "decode")
+#: Why a diffusion model or an image encoder has no decode step.
+NO_DECODE = "one pass: no cache and no next token"
 #: Compressed steps that take this many times as long as 16 bits are listed: a result, but one to look at.
 SLOWER = 1.5
 
@@ -89,13 +91,9 @@ def stored_graph(model: ModelSpec, policy: Compression) -> Graph:
 
 
 def steps(model: ModelSpec) -> Step:
-    """Prefill and decode as one step of two rows; encoder-decoder models read 256 source tokens."""
-    source = (
-        (Segment(BATCH, np.array([[256.0], [0.0]]), np.array([[0.0], [256.0]])),)
-        if model.default_source
-        else ()
-    )
-    return Step((Segment(BATCH, NEW, CACHED),), BATCH, source=source)
+    """Prefill and decode as one step of two rows (the first alone where there is no next token)."""
+    rows = 1 if model.one_pass else 2
+    return Step((Segment(BATCH, NEW[:rows], CACHED[:rows]),), BATCH)
 
 
 @dataclass
@@ -123,7 +121,7 @@ def run(models: Iterable[str], presets: Iterable[str] | None = None) -> Findings
                 continue
             for where, values in _times(graph, step, preset, model_name, found):
                 if preset == "w16a16":
-                    dense[:, values["members"]] = values["lower"]
+                    dense[: len(values["lower"]), values["members"]] = values["lower"]
                 _check(where, values, dense, found)
     return found
 
@@ -138,18 +136,21 @@ def _graph(model: ModelSpec, preset: str, found: Findings) -> Graph | None:
 
 
 def _lowered(
-    graph: Graph, default16: str, found: Findings
+    graph: Graph, spec: ModelSpec, found: Findings
 ) -> Iterator[tuple[Graph, list[int], tuple[bool, bool]]]:
     """Distinct lowered graphs (notes apart) with the devices that run them."""
     merged: dict[Any, tuple[Graph, list[int]]] = {}
     for capabilities, known, members in device_classes():
         found.points += 2 * len(members)
         try:
-            lowered = lower(graph, capabilities, default16, fuse_quantize=True)
+            lowered = lower(graph, capabilities, spec.dtype, fuse_quantize=True)
         except InputError as error:
             found.reasons[str(error).splitlines()[0]] += 2 * len(members)
             continue
-        found.answered += 2 * len(members)
+        missing = len(members) if spec.one_pass else 0
+        found.answered += 2 * len(members) - missing
+        if missing:
+            found.reasons[NO_DECODE] += missing
         merged.setdefault((known, *map(_executed, lowered)), (lowered, []))[1].extend(members)
     for key, (lowered, members) in merged.items():
         yield lowered, members, key[0]
@@ -167,12 +168,14 @@ def _executed(pair: tuple[Any, Any]) -> tuple[Any, ...]:
 def _times(
     graph: Graph, step: Step, preset: str, model: str, found: Findings
 ) -> Iterator[tuple[str, dict[str, Any]]]:
+    spec = load_model(model)
+    phases = PHASES[:1] if spec.one_pass else PHASES
     held = memory.account(graph, step).total(0.0)
-    for lowered, members, known in _lowered(graph, load_model(model).dtype, found):
-        pairs = tuple(lowered)
-        costs = [count(op, step) for _, op in pairs]
-        times = rate([op for _, op in pairs], costs, rates_of(members, known))
-        lower_s, upper_s = (np.zeros((2, len(members))) for _ in range(2))
+    for lowered, members, known in _lowered(graph, spec, found):
+        plan = Plan(spec, None, lowered, rates_of(members, known), (), tuple(lowered), 0, 0)  # type: ignore[arg-type]
+        evaluation = evaluate(plan, step)
+        pairs, times = evaluation.ops, evaluation.times
+        lower_s, upper_s = (np.zeros((len(phases), len(members))) for _ in range(2))
         for (group, _), time in zip(pairs, times, strict=True):
             lower_s += float(group.repeat) * time.lower
             upper_s += float(group.repeat) * time.upper
@@ -202,8 +205,8 @@ def _check(where: str, values: dict[str, Any], dense: Any, found: Findings) -> N
         found.anomalies.append(f"{where}: lower above upper")
     elif values["least"] < 0:
         found.anomalies.append(f"{where}: an op takes negative time")
-    ratio = lower_s / dense[:, values["members"]]
-    for phase, row in zip(PHASES, ratio, strict=True):
+    ratio = lower_s / dense[: len(lower_s), values["members"]]
+    for phase, row in zip(PHASES, ratio, strict=False):
         worst = int(np.argmax(row))
         if row[worst] > SLOWER:
             device = names[values["members"][worst]]

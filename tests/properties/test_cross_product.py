@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.properties.cross_product import Findings, device_rates, run
+from tests.properties.cross_product import NO_DECODE, Findings, device_rates, run
+from viewer import Decode, analyze
 from viewer.compression import available as presets
+from viewer.errors import InputError
 from viewer.models import catalog_names
 
 #: One model per kind of layer stack: grouped-query, experts, latent attention, state space, hybrid, diffusion.
@@ -38,13 +40,18 @@ def check(found: Findings, points: int) -> None:
     assert found.points == points
     assert found.answered + sum(found.reasons.values()) == found.points
     assert not found.anomalies, "\n".join(found.anomalies[:20])
-    assert all("no unit of this device" in reason for reason in found.reasons)
+    assert all(reason == NO_DECODE or "no unit of this device" in reason for reason in found.reasons)
     # unpacking codebooks on the vector unit of Trainium2 takes 1.9 x the matrix product; nothing is worse than 2.5
     assert not [pair for pair in slowest(found) if pair[1] > 2.5]
 
 
 def test_every_kind_of_model_and_mechanism_on_every_device() -> None:
     check(run(KINDS, MECHANISMS), len(KINDS) * (len(MECHANISMS) + 1) * len(device_rates()[0]) * 2)
+
+
+def test_a_single_pass_has_no_decode_step() -> None:
+    with pytest.raises(InputError, match="no cache and no next token"):
+        _ = analyze("dit-xl-2", "nvidia/a6000", Decode()).totals
 
 
 @pytest.mark.slow

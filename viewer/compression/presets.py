@@ -65,7 +65,8 @@ _SHOWN = (
     "w8a8-int8", "w8a8-fp8", "w8a16-fp8", "w4a8", "w4a8-fp8", "w4a8-g128", "w4a4", "w4a4-g128", "w4a16-mxfp4",
     "w4a16-nvfp4", "kv8", "kv8-fp8", "kv4", "kv2", "gguf-q4_k_m", "gguf-q5_k_m", "2:4", "2:4+w8a8-int8",
     "2:4+w8a8-fp8", "4:8-pair+w4a4", "sparse50-csr", "sparse50-bitmap", "sparse70-tiled-csl", "sparse50-block32",
-    "rank1024", "ffn25", "heads25", "layers25", "kvkeep20", "attn-w1024-g4-r0", "actsparse50",
+    "sparse80-csr-vector", "rank1024", "ffn25", "heads25", "channels25", "layers25", "experts25", "tokens50",
+    "kvkeep20", "quest-p16-n128", "attn-w1024-g4-r0", "attn-2:4", "actsparse50",
 )  # fmt: skip
 
 
