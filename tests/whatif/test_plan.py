@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from viewer import Decode, Generation, InputError, Prefill, analyze, plan
 from viewer.analysis import make_scenario
 from viewer.cli import main
-from viewer.error import assess
 from viewer.planned import policy_of
+from viewer.risk import risk_of
 from viewer.whatif.plan_solver import exhaustive, extremes, select
-from viewer.whatif.plan_units import Choice, Problem, Unit
+from viewer.whatif.plan_units import Choice, Problem, Unit, policy_json
 from viewer.whatif.planning import rules_of
-from viewer.whatif.risk import risk_of, settings_of, unfused
 
 BASE = make_scenario("llama-3.1-8b", "nvidia/a6000", Decode(batch=8, context=4096))
 SMALL = ("w16a16", "w8a16", "w4a16-g128")
@@ -73,8 +72,7 @@ def test_optimum_of_whole_analyses(load):
     for picks in itertools.product((0, 1), repeat=len(units)):
         rules = rules_of(problem, [*units, *rest], (*picks, *[0] * len(rest)))
         if problem.measure(rules)[speed] <= target:
-            graph, default16 = unfused(base.model)
-            error = assess(settings_of(graph, problem.compression(rules), default16))
+            error = risk_of(base.with_(compression=policy_json(problem.compression(rules)))).assessment
             best = min(best, 10 ** (-error.stream_sqnr_db / 10))
     found = select(units, {speed: target - first[speed]})
     assert found.noise == pytest.approx(best, rel=1e-9)
@@ -97,7 +95,7 @@ def test_budgets_are_kept_and_the_proof_closes(budgets):
         assert found.after[name] <= value * (1 + 1e-9)
     assert found.after["memory_bytes"] == whole.memory.total_bytes
     # the noise that was minimized is what the error side says of the written plan
-    error, _ = risk_of(found.scenario)
+    error = risk_of(found.scenario).assessment
     assert 10 ** (-error.stream_sqnr_db / 10) == pytest.approx(found.noise, rel=1e-9)
     assert found.error.stream_sqnr_db == error.stream_sqnr_db
 
@@ -144,6 +142,21 @@ def test_sensitivities_move_the_bits():
 
     assert down(plain, "0-15") <= down(plain, "16-31")
     assert down(found, "0-15") > down(found, "16-31")
+
+
+def test_what_the_device_cannot_use_brings_no_noise():
+    # the A6000 has no FP8 unit: activations stay in 16 bits there, so only the FP8 weights count
+    here = plan(BASE, candidates=("w8a8-fp8",), cache=(), blocks=1, memory_bytes=1e12)
+    there = plan(
+        BASE.with_(hardware="nvidia/h100-sxm"),
+        candidates=("w8a8-fp8",),
+        cache=(),
+        blocks=1,
+        memory_bytes=1e12,
+    )
+    assert here.noise < there.noise
+    for found in (here, there):
+        assert found.error.stream_sqnr_db == analyze(found.scenario).error["stream_sqnr_db"]
 
 
 def test_front_is_monotone():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from viewer.analysis import Analysis
 from viewer.errors import InputError
-from viewer.risk import Measured, Sensitivities, risk_of
+from viewer.risk import Measured, Risk, Sensitivities, risk_of
 from viewer.scenario import SCHEMA_VERSION, Scenario
 from viewer.whatif.opdelta import op_deltas
 
@@ -71,7 +71,7 @@ class Comparison:
         """What a reader must know, by scenario where it is not of all."""
         by_note: dict[str, list[str]] = {}
         for label, result in zip(self.labels, self.analyses, strict=True):
-            for text in (*result.notes, *self._risks[self.labels.index(label)][1]):
+            for text in (*result.notes, *self._risks[self.labels.index(label)].notes):
                 by_note.setdefault(text, []).append(label)
         return tuple(
             text if len(labels) == len(self.labels) else f"{', '.join(dict.fromkeys(labels))}: {text}"
@@ -79,12 +79,13 @@ class Comparison:
         )
 
     @cached_property
-    def _risks(self) -> list[Any]:
+    def _risks(self) -> list[Risk]:
         return [risk_of(s, sensitivities=self.sensitivities, measured=self.measured) for s in self.scenarios]
 
     def _row(self, label: str, result: Analysis, first: dict[str, Any] | None) -> dict[str, Any]:
         totals, memory, scenario, energy = result.totals, result.memory, result.scenario, result.energy
-        error, _ = self._risks[self.labels.index(label)]
+        judged = self._risks[self.labels.index(label)]
+        error = judged.assessment
         row: dict[str, Any] = {
             "scenario": label, "model": scenario.model, "hardware": scenario.hardware,
             "phase": scenario.workload.phase, "compression": scenario.compression,
@@ -99,7 +100,7 @@ class Comparison:
             "total_bytes": memory.total_bytes, "capacity_bytes": memory.capacity_bytes, "fits": memory.fits,
             "max_batch": memory.max_batch, "max_context": memory.max_context,
             "min_sqnr_db": error.min_sqnr_db, "median_sqnr_db": error.median_sqnr_db,
-            "stream_sqnr_db": error.stream_sqnr_db, "risk": error.risk, "distribution": error.distribution,
+            "stream_sqnr_db": error.stream_sqnr_db, "risk": judged.risk, "distribution": error.distribution,
         }  # fmt: skip
         base = first or row
         row["speedup"] = base["time_s"] / row["time_s"] if row["time_s"] else None

@@ -49,7 +49,7 @@ def select(units: Sequence[Unit], room: Mapping[str, float], time_limit_s: float
                 return Selection((), math.inf, math.inf, True)
             continue
         limits.append(LinearConstraint(csr_array(cost[None, :] / scale), -np.inf, allowed / scale))
-    size = float(noise.max()) or 1.0
+    size = float(np.abs(noise).max()) or 1.0
     found = milp(
         noise / size,
         integrality=np.ones(noise.size, dtype=np.int64),
@@ -68,7 +68,7 @@ def select(units: Sequence[Unit], room: Mapping[str, float], time_limit_s: float
     bound = (
         float(noise[chosen].sum()) if dual is None else min(float(dual) * size, float(noise[chosen].sum()))
     )
-    return Selection(tuple(picks), float(noise[chosen].sum()), max(bound, 0.0), found.status == 0)
+    return Selection(tuple(picks), float(noise[chosen].sum()), bound, found.status == 0)
 
 
 def exhaustive(units: Sequence[Unit], room: Mapping[str, float]) -> Selection:

@@ -1,7 +1,8 @@
 """What a plan decides about: units (ops x a block of layers) and, for each, options with their cost and error.
 
 Costs are differences to the unit's first option, measured by whole analyses with that option in all layers of a kind:
-identical layers cost the same, so a block costs its share. Errors are the unit's terms of the residual stream's noise.
+identical layers cost the same, so a block costs its share. Errors are differences too: the noise that the block's
+layers add to the residual stream with the option, less that with the first one, of what the device executes.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from viewer.analysis import Analysis
 from viewer.compression import Compression, OpFormats
 from viewer.compression import load as load_compression
 from viewer.compression.names import is_linear, layer_spec
-from viewer.error import assess
+from viewer.error import OpSetting, assess
 from viewer.errors import InputError
 from viewer.formats import TensorFormat
 from viewer.graph import Graph, Op
 from viewer.ops.attention import AttentionBase
 from viewer.ops.linear import Linear
+from viewer.planned import plan_of
+from viewer.risk import Measured, Sensitivities, settings_of
 from viewer.scenario import Scenario
 from viewer.whatif.opdelta import canonical
-from viewer.whatif.risk import Measured, Sensitivities, setting_of, unfused
+from viewer.whatif.risk import unfused
 from viewer.workload import Decode, Generation, Prefill
 
 Measures = dict[str, float]
@@ -63,6 +66,7 @@ class Problem:
     measured: Measured | None = None
     wanted: tuple[str, ...] = ("memory_bytes", "tpot_s")
     known: dict[str, Measures] = field(default_factory=dict)
+    executed: dict[str, list[OpSetting]] = field(default_factory=dict)
 
     @cached_property
     def graph(self) -> Graph:
@@ -84,7 +88,15 @@ class Problem:
                 costs = {name: self._cost(ops, group.layers, name) for name in names}
                 for block in _blocks(group.layers, self.blocks):
                     share = len(block) / len(group.layers) if group.layers else 1.0
-                    choices = tuple(self._choice(ops, block, name, costs[name], share) for name in names)
+                    choices = tuple(
+                        Choice(
+                            name,
+                            self.rules(ops, block, name),
+                            {key: value * share for key, value in costs[name].items()},
+                            self._noise(self.rules(ops, group.layers, name), block) - self._noise((), block),
+                        )
+                        for name in names
+                    )
                     found.append(Unit(family, tuple(op.name for op in ops), block, choices))
         return tuple(u for u in found if len(u.choices) > 1 or u.choices)
 
@@ -107,20 +119,30 @@ class Problem:
             )
         return policy
 
-    def _choice(
-        self, ops: Sequence[Op], layers: tuple[int, ...], name: str, cost: Measures, share: float
-    ) -> Choice:
-        formats = {op.name: self._formats(op, name) for op in ops}
-        settings = [
-            setting
-            for op in ops
-            for layer in layers or (None,)
-            if (setting := setting_of(op, layer, formats[op.name])) is not None
-        ]
+    def _noise(self, rules: Sequence[dict[str, Any]], layers: tuple[int, ...]) -> float:
+        """Noise that ``layers`` (none: what runs outside the stack) bring to the stream under ``rules``."""
+        wanted: set[int | None] = set(layers) if layers else {None}
+        return self._stream([s for s in self._settings(rules) if s.layer in wanted])
+
+    def _stream(self, settings: list[OpSetting]) -> float:
+        if not settings:
+            return 0.0
         error = assess(settings, sensitivities=self.sensitivities, measured=self.measured)
-        noise = 10.0 ** (-error.stream_sqnr_db / 10.0) if settings else 0.0
-        rules = self.rules(ops, layers, name)
-        return Choice(name, rules, {k: v * share for k, v in cost.items()}, noise)
+        return float(10.0 ** (-error.stream_sqnr_db / 10.0))
+
+    def _settings(self, rules: Sequence[dict[str, Any]]) -> list[OpSetting]:
+        """What the device executes under ``rules``, op by op and layer by layer."""
+        policy = self.compression(rules)
+        text = policy_json(policy)
+        if text not in self.executed:
+            graph = plan_of(self.scenario.with_(compression=text, fusion="eager")).graph
+            self.executed[text] = settings_of(graph, policy)
+        return self.executed[text]
+
+    @cached_property
+    def base_noise(self) -> float:
+        """Noise with every unit's first option."""
+        return self._stream(self._settings(()))
 
     def _formats(self, op: Op, name: str) -> OpFormats:
         """What candidate ``name`` says of an op of the stack (a head is treated like a linear layer)."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from viewer.compression.names import layer_spec
 from viewer.error import ErrorAssessment
 from viewer.errors import InputError, unknown
+from viewer.risk import Measured, Sensitivities, risk_of
 from viewer.scenario import SCHEMA_VERSION, Scenario
 from viewer.units import format_quantity as si
 from viewer.whatif.plan_solver import Selection, extremes, select
 from viewer.whatif.plan_units import Measures, Problem, Unit, policy_json
-from viewer.whatif.risk import Measured, Sensitivities, risk_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,7 +216,8 @@ def _result(
     rules = rules_of(problem, units, found.picks) if found.picks else []
     policy = problem.compression(rules, "plan")
     chosen = problem.scenario.with_(compression=policy_json(policy))
-    error, notes = risk_of(chosen, sensitivities=problem.sensitivities, measured=problem.measured)
+    judged = risk_of(chosen, sensitivities=problem.sensitivities, measured=problem.measured)
+    error, notes = judged.assessment, judged.notes
     least = {name: low for name, (low, _) in extremes(units, first).items()}
     if not found.picks:
         for name, value in budgets.items():
@@ -234,8 +235,8 @@ def _result(
         before=first,
         after=after,
         least=least,
-        noise=found.noise,
-        bound_noise=found.bound_noise,
+        noise=max(0.0, found.noise + problem.base_noise),
+        bound_noise=max(0.0, found.bound_noise + problem.base_noise),
         proven=found.proven,
         error=error if found.picks else None,
         solve_s=solve_s,
@@ -281,13 +282,14 @@ def _front(
         if not found.picks:
             continue
         after = problem.measure(rules_of(problem, units, found.picks))
+        noise = max(0.0, found.noise + problem.base_noise)
         rows.append(
             {
                 "limit": limit,
                 "speed": speed,
                 **after,
-                "stream_noise": found.noise,
-                "stream_sqnr_db": -10.0 * math.log10(found.noise) if found.noise else math.inf,
+                "stream_noise": noise,
+                "stream_sqnr_db": -10.0 * math.log10(noise) if noise else math.inf,
                 "proven_optimal": found.proven,
                 "compression": policy_json(problem.compression(rules_of(problem, units, found.picks))),
             }

@@ -1,23 +1,16 @@
-"""Error and risk of a scenario: its resolved policy as settings per op and layer, judged by viewer.error.assess."""
+"""What a policy itself asks for, op by op, before a device is known (viewer.risk says what a device executes of it)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 from viewer.compression import Compression, OpFormats
-from viewer.error import ErrorAssessment, OpSetting, assess, assumed_sqnr_db
-from viewer.formats import TensorFormat
+from viewer.error import OpSetting, assumed_sqnr_db
 from viewer.graph import Graph, Op
 from viewer.models import build_graph, load_model
 from viewer.ops.attention import AttentionBase
 from viewer.ops.linear import Linear
-from viewer.planned import policy_of
-from viewer.scenario import Scenario
-
-Sensitivities = Mapping[tuple[str, int | None], float]
-Measured = Mapping[tuple[str, int | None, str], float]
+from viewer.risk import narrow
 
 
 @lru_cache(maxsize=64)
@@ -25,11 +18,6 @@ def unfused(model_name: str) -> tuple[Graph, str]:
     """(graph of single ops, the checkpoint's 16-bit type) of a model."""
     model = load_model(model_name)
     return build_graph(model, "flash"), model.dtype
-
-
-def narrow(fmt: TensorFormat) -> str | None:
-    """The format's name if it has an error to speak of; None for 16 bits and more."""
-    return fmt.name if fmt.element_bits < 16 or fmt.is_quantized else None
 
 
 def setting_of(op: Op, layer: int | None, chosen: OpFormats) -> OpSetting | None:
@@ -65,14 +53,3 @@ def settings_of(graph: Graph, policy: Compression, default16: str) -> list[OpSet
                 setting = setting_of(op, layer, chosen)
                 found += [setting] if setting else []
     return found
-
-
-def risk_of(
-    scenario: Scenario, *, sensitivities: Sensitivities | None = None, measured: Measured | None = None
-) -> tuple[ErrorAssessment, tuple[str, ...]]:
-    """(assessment of the scenario's compression, notes on what it cannot judge)."""
-    graph, default16 = unfused(scenario.model)
-    policy = policy_of(load_model(scenario.model), scenario.compression)
-    notes = tuple(f"the error of {name} is not assessed" for name in (*policy.structure, *policy.attention))
-    options: dict[str, Any] = {"sensitivities": sensitivities, "measured": measured}
-    return assess(settings_of(graph, policy, default16), **options), notes
