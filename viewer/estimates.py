@@ -17,6 +17,7 @@ from viewer.calibration.base import Work
 from viewer.calibration.devices import device_of
 from viewer.calibration.estimate import LAUNCH_EXTRA_S, Estimate, estimate, estimate_work
 from viewer.errors import InputError
+from viewer.expert_estimates import expert_seconds
 from viewer.formats import TensorFormat
 from viewer.graph import Op
 from viewer.links import LinkRates
@@ -48,15 +49,34 @@ LABEL_ORDER = ("bound", "calibrated", "family", "uncalibrated")
 def estimated_seconds(plan: Plan, evaluation: Evaluation, step: Step, launch: str) -> list[OpSeconds]:
     """An estimate per op of the evaluation (arrays where the step has arrays)."""
     step = split_step(step, plan.graph.replicas, plan.graph.micro_batches)
-    out = []
+    out: list[OpSeconds] = []
     whole = step
-    for (group, op), cost, time in zip(evaluation.ops, evaluation.costs, evaluation.times, strict=True):
+    experts = _experts(plan, evaluation, whole, launch)
+    for index, ((group, op), cost, time) in enumerate(
+        zip(evaluation.ops, evaluation.costs, evaluation.times, strict=True)
+    ):
         step = kept_step(whole, getattr(group, "tokens_kept", 1.0))
-        if isinstance(op, PipelineWait):
+        if index in experts:
+            out.append(experts[index])
+        elif isinstance(op, PipelineWait):
             out.append(_wait_seconds(plan, op, step, launch))
         else:
             out.append(_op_seconds(plan, op, cost, time, step, launch))
     return out
+
+
+def _experts(plan: Plan, evaluation: Evaluation, step: Step, launch: str) -> dict[int, OpSeconds]:
+    """Seconds of the ops inside fused expert calls, by position in the evaluation."""
+    found: dict[int, OpSeconds] = {}
+    start = 0
+    for group in dict.fromkeys(group for group, _ in evaluation.ops):
+        count_ops = len(group.ops)
+        ops, times = group.ops, evaluation.times[start : start + count_ops]
+        kept = kept_step(step, getattr(group, "tokens_kept", 1.0))
+        inside = expert_seconds(plan, ops, times, kept, launch, kernel_format)
+        found.update({start + i: one for i, one in inside.items()})
+        start += count_ops
+    return found
 
 
 def _wait_seconds(plan: Plan, op: PipelineWait, step: Step, launch: str) -> OpSeconds:

@@ -56,14 +56,15 @@ def read_quantization(config: dict[str, Any], sidecar: dict[str, Any] | None = N
     """
     text = config.get("text_config")
     inner = text if isinstance(text, dict) else {}
-    n_layers = _layer_count(config, inner)
     sidecar = sidecar if sidecar is not None else config.get("hf_quant_config")
     if sidecar is not None:
+        n_layers = _layer_count(config, inner)
         found = _mapping(sidecar, "hf_quant_config.json").get("quantization", sidecar)
         return _policy("modelopt", _modelopt(_mapping(found, "hf_quant_config.json"), n_layers))
     given = config.get("quantization_config", inner.get("quantization_config"))
     if given is None:
         return None
+    n_layers = _layer_count(config, inner)
     quantization = _mapping(given, _WHAT)
     method = quantization.get("quant_method")
     if method is None:
