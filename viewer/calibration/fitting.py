@@ -27,6 +27,7 @@ from viewer.calibration.store import ClassFit, Smoothing
 TINY_WEIGHT = 0.5
 FOLDS = 5
 FEW_GROUPS = 3
+MOST_ROWS = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,16 @@ def _smooth(
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:  # fmt: skip
     settings: Mapping[str, float] = getattr(model, "SMOOTHING", {})
     weight = np.where(tiny, TINY_WEIGHT, 1.0)
-    return fit_correction(x, np.log(time_s / m2_s), weight, anchors=int(settings.get("anchors", ANCHORS)),
-                          ridge=float(settings.get("ridge", RIDGE)), clip=float(settings.get("clip", CLIP)),
-                          relatives=relatives)  # fmt: skip
+    keep = np.arange(len(x))
+    if len(x) > MOST_ROWS:  # the cost is cubic in the rows
+        keep = np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_ROWS])
+    ratio = np.log(time_s[keep] / m2_s[keep])
+    anchors, alpha, rows = fit_correction(
+        x[keep], ratio, weight[keep], anchors=int(settings.get("anchors", ANCHORS)),
+        ridge=float(settings.get("ridge", RIDGE)), clip=float(settings.get("clip", CLIP)), relatives=relatives,
+    )  # fmt: skip
+    own = rows < len(keep)
+    return anchors, alpha, np.where(own, keep[np.minimum(rows, len(keep) - 1)], rows - len(keep) + len(x))
 
 
 @dataclass(frozen=True, slots=True)
