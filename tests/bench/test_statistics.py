@@ -77,7 +77,7 @@ def test_summary_is_ordered_and_scales(samples: list[float], factor: float) -> N
     assert s.min <= s.q1 <= s.median <= s.q3 <= s.max
     assert s.ci95_lo <= s.median <= s.ci95_hi
     assert t.median == pytest.approx(s.median * factor)
-    assert t.rel_iqr == pytest.approx(s.rel_iqr, abs=1e-9)
+    assert t.rel_iqr == pytest.approx(s.rel_iqr, rel=1e-9, abs=1e-9)
 
 
 def test_needs_both_samples_and_seconds() -> None:
