@@ -72,7 +72,9 @@ def test_calibrate_then_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     made = tmp_path / "mine.json"
     options = ["--data", str(data), "--hardware", "nvidia/a6000"]
     assert main(["calibrate", *options, "--out", str(made), "--folds", "3"]) == 0
-    assert "left out" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "left out" in captured.err
+    assert str(made) in captured.out
     assert main(["validate", *options, "--calibration", str(made), "--max-mape", "1"]) == 0
 
 

@@ -11,7 +11,7 @@ import typer
 
 #: Modules with a ``register(app)``, in the order in which --help lists their commands.
 MODULES = (
-    "analyze", "whatif", "catalog", "kernels", "report", "dashboard", "bench", "serving", "formats", "error",
+    "analyze", "whatif", "report", "dashboard", "serving", "error", "catalog", "formats", "kernels", "bench", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -41,7 +41,10 @@ def bench_cpu(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Measure this machine's processor: raw results (JSON) and a hardware file (YAML), in under two minutes."""
+    """Measure this machine's processor: raw results (JSON) and a hardware file (YAML), in under two minutes.
+
+    Example: roofline bench cpu --out my-cpu.yaml
+    """
     from viewer.bench import cpu_blas, cpu_run, hardware_file, host
     from viewer.bench.campaign import Target, Writer
 
@@ -88,7 +91,10 @@ def bench_cuda(
     *,
     options: dict[str, Any],
 ) -> None:
-    """Measure a CUDA GPU, or build every kernel for some architectures and show what it became."""
+    """Measure a CUDA GPU, or build every kernel for some architectures and show what it became.
+
+    Example: roofline bench cuda --build-only --arch sm_86,sm_90a
+    """
     from viewer.bench import build
     from viewer.bench.kernels import select
 

@@ -17,10 +17,10 @@ def register(app: typer.Typer) -> None:
     hardware = typer.Typer(help="Devices: figures with their sources; checks a file.", no_args_is_help=True)
     models.command("list")(command_with(OUTPUT_OPTIONS, models_list))
     models.command("show")(command_with(OUTPUT_OPTIONS, models_show))
-    models.command("check")(command_with(OUTPUT_OPTIONS, models_show))
+    models.command("check")(command_with(OUTPUT_OPTIONS, models_check))
     hardware.command("list")(command_with(OUTPUT_OPTIONS, hardware_list))
     hardware.command("show")(command_with(OUTPUT_OPTIONS, hardware_show))
-    hardware.command("check")(command_with(OUTPUT_OPTIONS, hardware_show))
+    hardware.command("check")(command_with(OUTPUT_OPTIONS, hardware_check))
     app.add_typer(models, name="models")
     app.add_typer(hardware, name="hardware")
 
@@ -33,11 +33,12 @@ def _table(rows: list[dict[str, Any]], columns: list[str]) -> None:
         number = rows and isinstance(rows[0].get(column), int | float)
         table.add_column(column.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_text(row.get(c)) for c in columns))
+        table.add_row(*(text_of(row.get(c)) for c in columns))
     console().print(table)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A cell for a person: a dash for nothing, four digits of a fraction, thousands separators."""
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -45,7 +46,9 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _rows_out(options: Any, rows: list[dict[str, Any]], columns: list[str], data: Any = None) -> None:
+def rows_out(options: Any, rows: list[dict[str, Any]], columns: list[str], data: Any = None) -> None:
+    """Rows as a table of some columns for a person, or all of them (or ``data``) as data."""
+
     def frame() -> Any:
         import pandas as pd
 
@@ -55,7 +58,10 @@ def _rows_out(options: Any, rows: list[dict[str, Any]], columns: list[str], data
 
 
 def models_list(options: Any = None) -> int:
-    """The catalog: name, parameters, layers, published count."""
+    """The catalog: name, parameters, layers, published count.
+
+    Example: roofline models list --json
+    """
     from viewer.models import catalog_names, load_model
     from viewer.models.build import build_graph
 
@@ -72,7 +78,7 @@ def models_list(options: Any = None) -> int:
                 "published_parameter_count": spec.published,
             }
         )
-    _rows_out(options, rows, ["name", "model_type", "layers", "hidden", "parameter_count"])
+    rows_out(options, rows, ["name", "model_type", "layers", "hidden", "parameter_count"])
     return 0
 
 
@@ -80,7 +86,10 @@ def models_show(
     name: Annotated[str, typer.Argument(help="catalog name, config.json, folder, .safetensors, .gguf")],
     options: Any = None,
 ) -> int:
-    """What a model is: layer groups, ops and parameters; a bad file is refused in one line."""
+    """What a model is: layer groups, ops and parameters.
+
+    Example: roofline models show llama-2-13b
+    """
     from viewer.models import load_model
     from viewer.models.build import build_graph
 
@@ -131,8 +140,21 @@ def models_show(
     return 0
 
 
+def models_check(
+    file: Annotated[str, typer.Argument(help="config.json, folder, .safetensors, .gguf")], options: Any = None
+) -> int:
+    """Read your own model file: what it describes, or one line that says what is wrong with it.
+
+    Example: roofline models check ./my-model/config.json
+    """
+    return models_show(file, options)
+
+
 def hardware_list(options: Any = None) -> int:
-    """All devices: memory, bandwidth, the 16-bit peak."""
+    """All devices: memory, bandwidth, the 16-bit peak.
+
+    Example: roofline hardware list --csv
+    """
     from hardware_specs import available
     from viewer.planned import hardware_of
 
@@ -152,7 +174,7 @@ def hardware_list(options: Any = None) -> int:
                 "peak_tflop_s": hw.peak("tensor", kinds[0]) * 1e-12 if kinds else None,
             }
         )
-    _rows_out(options, rows, ["name", "memory_gb", "bandwidth_gb_s", "peak_type", "peak_tflop_s"])
+    rows_out(options, rows, ["name", "memory_gb", "bandwidth_gb_s", "peak_type", "peak_tflop_s"])
     return 0
 
 
@@ -170,7 +192,10 @@ def _value(quantity: Any, scale: float = 1.0) -> float | None:
 def hardware_show(
     name: Annotated[str, typer.Argument(help="device name, or a YAML/JSON file")], options: Any = None
 ) -> int:
-    """Every figure of a device with its kind, how it was checked, and its source."""
+    """Every figure of a device with its kind, how it was checked, and its source.
+
+    Example: roofline hardware show nvidia/a6000
+    """
     from viewer.planned import hardware_of
 
     hw = hardware_of(name)
@@ -192,3 +217,13 @@ def hardware_show(
 
     emit(options, frame, lambda: data, table)
     return 0
+
+
+def hardware_check(
+    file: Annotated[str, typer.Argument(help="a YAML or JSON file of one device")], options: Any = None
+) -> int:
+    """Read your own device file: its figures, or one line that says what is wrong with it.
+
+    Example: roofline hardware check ./my-gpu.yaml
+    """
+    return hardware_show(file, options)

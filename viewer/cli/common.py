@@ -28,6 +28,7 @@ TABLE_WIDTH = 80
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run the app; every user error becomes one line on stderr and status 2."""
     command = typer.main.get_command(app)
+    _said.clear()
     try:
         result = command.main(list(arguments), prog_name="roofline", standalone_mode=False)
     except (InputError, ValueError) as error:
@@ -59,9 +60,14 @@ def complain(message: str) -> int:
     return 2
 
 
+_said: set[str] = set()
+
+
 def note(message: str) -> None:
-    """A quiet note on stderr, so that stdout carries data only."""
-    print(f"note: {message}", file=sys.stderr)
+    """A quiet note on stderr, so that stdout carries data only; each note is said once."""
+    if message not in _said:
+        _said.add(message)
+        print(f"note: {message}", file=sys.stderr)
 
 
 # --- the scenario options that many commands take -------------------------------------------------
@@ -93,6 +99,7 @@ OUTPUT_OPTIONS: dict[str, tuple[Any, Any]] = {
     "csv": (Annotated[bool, Opt("--csv", help="CSV on stdout")], False),
     "parquet": (Annotated[Path | None, Opt(help="write a Parquet file")], None),
 }
+_CONFIG_BYTES = 1 << 16
 _LOAD_FIELDS = ("phase", "batch", "prompt", "context", "output", "cached")
 
 
@@ -101,6 +108,8 @@ def command_with(
 ) -> Callable[..., Any]:
     """``function`` with ``options`` added to its signature; it receives them as one dict argument ``options``."""
     own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "options"]
+    for parameter in own:
+        _complete(parameter.name, parameter.annotation)
     names = [n for n in options if n not in set(drop)]
     added = [
         inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=options[n][1], annotation=options[n][0])
@@ -123,9 +132,10 @@ def scenario_of(model: str | None, hardware: str | None, options: dict[str, Any]
     from viewer.models.config import read_json
     from viewer.scenario import Assumptions, Parallel, scenario_from
 
-    base: dict[str, Any] = {}
     if options.get("scenario") is not None:
-        base = read_json(options["scenario"])
+        base: dict[str, Any] = read_json(options["scenario"])
+    else:
+        base = config_defaults()
     if model is not None:
         base["model"] = model
     if hardware is not None:
@@ -178,6 +188,111 @@ def workload_of(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         elif name in _LOAD_FIELDS:
             note(f"--{name} is ignored: phase {phase} has no {name}")
     return {**out, "phase": phase}
+
+
+# --- completion and defaults ----------------------------------------------------------------------
+
+
+def _complete(name: str, annotation: Any) -> None:
+    """Let the shell complete names of models, devices and settings."""
+    source = _COMPLETIONS.get(name)
+    for info in getattr(annotation, "__metadata__", ()):
+        if source is not None and getattr(info, "autocompletion", True) is None:
+            info.autocompletion = source
+
+
+def _models(incomplete: str) -> list[str]:
+    from viewer.models import catalog_names
+
+    return [name for name in catalog_names() if name.startswith(incomplete)]
+
+
+def _devices(incomplete: str) -> list[str]:
+    from hardware_specs import available
+
+    return [name for name in available() if name.startswith(incomplete)]
+
+
+def _settings_of(incomplete: str) -> list[str]:
+    """Presets; after a ``+``, presets to join."""
+    from viewer.compression.presets import available
+
+    head, plus, last = incomplete.rpartition("+")
+    return [f"{head}{plus}{name}" for name in available() if name.startswith(last)]
+
+
+_COMPLETIONS: dict[str, Callable[[str], list[str]]] = {
+    "model": _models,
+    "hardware": _devices,
+    "draft": _models,
+    "compression": _settings_of,
+    "against": _settings_of,
+}
+_complete("compression", SCENARIO_OPTIONS["compression"][0])
+
+
+def config_path() -> Path:
+    """The file of the user's defaults: ROOFLINE_CONFIG, else roofline/config.toml in the configuration folder."""
+    if override := os.environ.get("ROOFLINE_CONFIG"):
+        return Path(override).expanduser()
+    base = os.environ.get("XDG_CONFIG_HOME") or (os.environ.get("APPDATA") if os.name == "nt" else "")
+    return (Path(base) if base else Path.home() / ".config") / "roofline" / "config.toml"
+
+
+def config_defaults() -> dict[str, Any]:
+    """The user's defaults as parts of a scenario; {} without a file. A bad file is an InputError that names it.
+
+    Keys are those of a scenario's assumptions and layout, and ``model``, ``hardware``, ``compression``. Options
+    override them; a saved scenario is complete and takes none of them.
+    """
+    import tomllib
+
+    path = config_path()
+    try:
+        text = path.read_bytes()[: _CONFIG_BYTES + 1]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    try:
+        if len(text) > _CONFIG_BYTES:
+            raise InputError(f"{path}: larger than {_CONFIG_BYTES} bytes")
+        data = tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not TOML: {error}") from None
+    found = _placed(data, str(path))
+    if data:
+        note(f"defaults of {path}: " + ", ".join(f"{k}={v}" for k, v in data.items()))
+    return found
+
+
+def _placed(data: dict[str, Any], where: str) -> dict[str, Any]:
+    """Plain defaults put where a scenario has them, each checked by the scenario's own rules."""
+    from pydantic import ValidationError
+
+    from viewer.errors import unknown
+    from viewer.scenario import Assumptions, Parallel, one_line
+
+    top = ("model", "hardware", "compression")
+    allowed = (*top, *Assumptions.model_fields, *Parallel.model_fields)
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in allowed:
+            raise InputError(f"{where}: {unknown('default', key, allowed, limit=4)}")
+        if key in top:
+            if not isinstance(value, str):
+                raise InputError(f"{where}: {key} = {value!r}: expected a text")
+            found[key] = value
+            continue
+        part, kind = (
+            ("assumptions", Assumptions) if key in Assumptions.model_fields else ("parallel", Parallel)
+        )
+        try:
+            kind.model_validate({key: value})
+        except ValidationError as error:
+            raise InputError(one_line(error, where)) from None
+        found.setdefault(part, {})[key] = value
+    return found
 
 
 # --- output ---------------------------------------------------------------------------------------
@@ -247,5 +362,6 @@ def console() -> Any:
     """A rich console on stdout: at most TABLE_WIDTH wide where the terminal's width is not known."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", TABLE_WIDTH))
-    return Console(width=width, highlight=False, soft_wrap=False)
+    columns = os.environ.get("COLUMNS", "")
+    width = None if sys.stdout.isatty() else int(columns) if columns.isdecimal() else TABLE_WIDTH
+    return Console(width=width, highlight=False, soft_wrap=False, markup=False)

@@ -18,7 +18,10 @@ def dashboard(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8050,
 ) -> None:
-    """Serve the dashboard in a browser."""
+    """Serve the dashboard to a browser on this machine.
+
+    Example: roofline dashboard --port 8051
+    """
     from viewer.dashboard import create_app
 
     create_app().run(host=host, port=port, debug=False)

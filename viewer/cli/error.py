@@ -42,7 +42,9 @@ def error_command(
 ) -> int:
     """Quantization error of a setting: SQNR per op and an ordinal risk (never a perplexity).
 
-    Assumed from standard distributions, or measured: roofline error --checkpoint DIR --compression w4a16-g128
+    Assumed from standard distributions, or measured with --checkpoint.
+
+    Example: roofline error llama-2-13b --compression w4a16-g128 --compression w4a16-g128+kv4
     """
     names = compression or ["w4a16-g128"]
     if by not in ("op", "layer"):

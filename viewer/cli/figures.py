@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from viewer.cli.common import atomic, clean, console, note
+from viewer.cli.common import OUTPUT_OPTIONS, atomic, clean, command_with, console, emit, note
 
 if TYPE_CHECKING:
     from viewer.whatif.survey import SurveyFigure
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 1100, 660
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("figures")(figures_command)
+    app.command("figures")(command_with(OUTPUT_OPTIONS, figures_command))
 
 
 def figures_command(
@@ -30,10 +30,11 @@ def figures_command(
     pictures: Annotated[
         bool, typer.Option(help="also PNG and SVG, where Chromium and kaleido are there")
     ] = True,
-    json_: Annotated[bool, typer.Option("--json", help="everything as JSON on stdout")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="the crossovers as CSV on stdout")] = False,
+    options: Any = None,
 ) -> int:
     """The survey's four figures for any model and device: CSV, JSON, HTML, PNG and SVG files, crossovers in numbers.
+
+    --csv and --parquet carry the crossovers, --json everything.
 
     Example: roofline figures --out figures --model llama-3.1-8b --hardware nvidia/h100-sxm
     """
@@ -47,14 +48,12 @@ def figures_command(
     write_all(found, out, theme)
     if pictures:
         _pictures(found, out, theme)
-    if json_:
-        print(json.dumps(clean([f.to_dict() for f in found]), indent=1, allow_nan=False))
-    elif csv:
-        import sys
-
-        sys.stdout.write(_crossover_frame(found).to_csv(index=False))
-    else:
-        print_figures(found, out)
+    emit(
+        options,
+        lambda: _crossover_frame(found),
+        lambda: [f.to_dict() for f in found],
+        lambda: print_figures(found, out),
+    )
     return 0
 
 

@@ -96,7 +96,10 @@ def _format_row(fmt: TensorFormat) -> dict[str, Any]:
 
 
 def formats_list(options: Any = None) -> int:
-    """All listed formats with their stored bits per value of a 4096 x 4096 weight; patterns make more."""
+    """All listed formats with their stored bits per value of a 4096 x 4096 weight; patterns make more.
+
+    Example: roofline formats list --csv
+    """
     from viewer import formats
 
     rows = [_format_row(formats.get(name)) for name in formats.available()]
@@ -108,7 +111,10 @@ def formats_show(
     name: Annotated[str, typer.Argument(help="format such as int4_g128_asym, fp8_e4m3_b128, gguf_q4_k")],
     options: Any = None,
 ) -> int:
-    """One format: bits by shape, conversion work, and the error to expect of it."""
+    """One format: bits by shape, conversion work, and the error to expect of it.
+
+    Example: roofline formats show int4_g128_asym
+    """
     from viewer import formats
     from viewer.conversion import dequantize_ops_per_weight
     from viewer.error import assumed_sqnr_db
@@ -129,7 +135,10 @@ def formats_check(
     file: Annotated[Path, typer.Argument(help=".safetensors, its index, or .gguf: only the header is read")],
     options: Any = None,
 ) -> int:
-    """The formats that a checkpoint really stores: tensors, values and bytes of each."""
+    """The formats that a checkpoint really stores: tensors, values and bytes of each.
+
+    Example: roofline formats check model.safetensors
+    """
     from viewer.checkpoints import read_header
 
     if not file.exists():
@@ -175,7 +184,10 @@ def _scheme_row(name: str) -> dict[str, Any]:
 
 
 def sparsities_list(options: Any = None) -> int:
-    """All listed schemes: what they apply to, stored bytes against dense BF16, what they need; patterns make more."""
+    """All listed schemes: what they apply to, stored bytes against dense BF16, what they need; patterns make more.
+
+    Example: roofline sparsities list
+    """
     from viewer import sparsity
 
     rows = [_scheme_row(name) for name in sparsity.available()]
@@ -187,7 +199,10 @@ def sparsities_show(
     name: Annotated[str, typer.Argument(help="scheme such as 2:4, sparse50-csr, rank1024, kvkeep20")],
     options: Any = None,
 ) -> int:
-    """One scheme: stored bytes by format and executed FLOPs, each apart."""
+    """One scheme: stored bytes by format and executed FLOPs, each apart.
+
+    Example: roofline sparsities show 2:4
+    """
     row = _scheme_row(name)
     rows_out(options, [{"what": k, "value": v} for k, v in row.items()], ["what", "value"], data=row)
     return 0
@@ -196,7 +211,10 @@ def sparsities_show(
 def sparsities_check(
     file: Annotated[Path, typer.Argument(help="a compression file (YAML or JSON)")], options: Any = None
 ) -> int:
-    """The schemes that a compression file uses, and what they need."""
+    """The schemes that a compression file uses, and what they need.
+
+    Example: roofline sparsities check my-setting.yaml
+    """
     from viewer.compression import read_file
 
     policy = read_file(file)
@@ -211,7 +229,10 @@ def sparsities_check(
 
 
 def compressions_list(options: Any = None) -> int:
-    """All listed presets with what their first rules say; parts join with "+", patterns make more."""
+    """All listed presets with what their first rules say; parts join with "+", patterns make more.
+
+    Example: roofline compressions list --json
+    """
     from viewer.compression import available, load
 
     rows = []
@@ -248,7 +269,10 @@ def compressions_show(
     model: Model = None,
     options: Any = None,
 ) -> int:
-    """A setting as rules, or what they mean op by op for a model."""
+    """A setting as rules, or what they mean op by op for a model.
+
+    Example: roofline compressions show w4a16-g128+kv4 --model llama-2-13b
+    """
     from viewer.compression import load
 
     return _show(load(name), model, options)
@@ -259,7 +283,10 @@ def compressions_check(
     model: Model = None,
     options: Any = None,
 ) -> int:
-    """Check a file of your own: every mistake is one line; shows what it means."""
+    """Check a file of your own: every mistake is one line; shows what it means.
+
+    Example: roofline compressions check my-setting.yaml
+    """
     from viewer.compression import read_file
 
     return _show(read_file(file), model, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,9 +31,9 @@ Files = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("predict")(predict)
+    app.command("predict")(command_with(OUTPUT_OPTIONS, predict))
     app.command("validate")(command_with(OUTPUT_OPTIONS, validate))
-    app.command("calibrate")(calibrate)
+    app.command("calibrate")(command_with(OUTPUT_OPTIONS, calibrate))
 
 
 def _read(data: list[Path], form: str, hardware: str | None) -> pd.DataFrame:
@@ -66,8 +67,12 @@ def predict(
     rung: Annotated[
         str, typer.Option(help="M0: bound only; M2: physics; M3: with the measured correction")
     ] = "M3",
+    options: Any = None,
 ) -> int:
-    """Predict a table of kernels: rows, order and columns kept; bound, estimate and interval added."""
+    """Predict a table of kernels: rows, order and columns kept; bound, estimate and interval added.
+
+    Example: roofline predict --data kernels.csv --out predicted.csv
+    """
     from viewer.calibration.frames import predict_frame
     from viewer.calibration.tables import write_frame
 
@@ -82,6 +87,7 @@ def predict(
         f"{len(frame) - empty} of {len(frame)} rows predicted"
         + (", the others say why in 'note'" if empty else "")
     )
+    emit(options, lambda: frame, lambda: frame.to_dict("records"), lambda: None)
     return 0
 
 
@@ -98,7 +104,10 @@ def validate(
     ] = None,
     options: Any = None,
 ) -> int:
-    """Score predictions against measured times, with M0 (datasheet roofline) and M1 (three constants) beside."""
+    """Score predictions against measured times, with M0 (datasheet roofline) and M1 (three constants) beside.
+
+    Example: roofline validate --data kernels.csv --max-mape 15
+    """
     from viewer.calibration.tables import write_frame
     from viewer.validate import validate_frame
 
@@ -158,8 +167,12 @@ def calibrate(
     ] = 5,
     keep_points: Annotated[bool, typer.Option(help="keep measured points, to return them exactly")] = True,
     comment: Annotated[str, typer.Option(help="a note kept in the file")] = "",
+    options: Any = None,
 ) -> int:
-    """Fit a device's kernels and say by leave-one-group-out what the calibration is worth."""
+    """Fit a device's kernels and say by leave-one-group-out what the calibration is worth.
+
+    Example: roofline calibrate --data kernels.csv --hardware nvidia/a6000 --out a6000.json
+    """
     import datetime
     from dataclasses import replace
 
@@ -171,12 +184,36 @@ def calibrate(
     command = f"roofline calibrate {' '.join(f'--data {d.name}' for d in data)} --hardware {hardware}{points}"
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     made, notes = calibrate_frame(frame, hardware, created=today, command=command, keep_points=keep_points,
-                                  folds=folds, progress=print)  # fmt: skip
+                                  folds=folds, progress=_progress)  # fmt: skip
     for text in notes:
         note(text)
     if not made.classes:
         raise InputError(f"{data[0]}: no class of {hardware} can be fitted: " + "; ".join(notes)[:200])
     path = out or Path(file_name(made.hardware))
     write(replace(made, note=comment), path)
-    print(f"{len(made.classes)} classes of {made.hardware} -> {path}")
+    rows = [
+        {"op": fit.op, "key": fit.key, "points": fit.points, "groups": fit.groups, **_left_out(fit.scores)}
+        for fit in made.classes
+    ]
+
+    def frame_of_fits() -> Any:
+        import pandas as pd
+
+        return pd.DataFrame(rows)
+
+    def table() -> None:
+        console().print(f"{len(rows)} classes of {made.hardware} -> {path}")
+
+    data_out = {"schema": 1, "hardware": made.hardware, "file": str(path), "classes": rows}
+    emit(options, frame_of_fits, lambda: data_out, table)
     return 0
+
+
+def _left_out(scores: Any) -> dict[str, Any]:
+    """Mean errors (percent) of every rung on shapes left out of the fit."""
+    return {f"{rung.lower()}_mape_percent": scores[rung].get("non_tiny") for rung in sorted(scores)}
+
+
+def _progress(line: object) -> None:
+    """Progress goes to stderr: stdout carries data only."""
+    print(line, file=sys.stderr, flush=True)

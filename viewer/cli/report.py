@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from viewer.cli.common import SCENARIO_OPTIONS, command_with, scenario_of
+from viewer.cli.common import OUTPUT_OPTIONS, SCENARIO_OPTIONS, command_with, emit, note, scenario_of
 from viewer.errors import InputError
+
+if TYPE_CHECKING:
+    from viewer.report import Report
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     options = {k: v for k, v in SCENARIO_OPTIONS.items() if k not in ("compression", "scenario")}
-    app.command("report")(command_with(options, report_command))
+    app.command("report")(command_with({**options, **OUTPUT_OPTIONS}, report_command))
 
 
 def report_command(
@@ -46,12 +48,33 @@ def report_command(
     report = build_report(_scenarios(model, hardware, compression, scenario, options), title)
     files = write_report(report, out, style)
     if how == "matplotlib":
-        print(
-            "note: drawn with matplotlib (no Chromium found): plainer than the HTML report", file=sys.stderr
-        )
+        note("drawn with matplotlib (no Chromium found): plainer than the HTML report")
+    emit(options, lambda: _frame(report), lambda: _data(report, files), lambda: _print(files))
+    return 0
+
+
+def _print(files: list[Path]) -> None:
     for file in files:
         print(file)
-    return 0
+
+
+def _frame(report: Report) -> Any:
+    """One row per scenario, unrounded."""
+    import pandas as pd
+
+    tables = (table for section in report.sections for table in section.tables)
+    return pd.DataFrame(next((list(t.rows) for t in tables if t.name == "scenarios"), []))
+
+
+def _data(report: Report, files: list[Path]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "title": report.title,
+        "summary": list(report.summary),
+        "files": [str(file) for file in files],
+        "scenarios": [scenario.full() for scenario in report.scenarios],
+        "notes": list(report.notes),
+    }
 
 
 def _scenarios(

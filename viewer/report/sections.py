@@ -242,7 +242,7 @@ def _scores(hardware: str) -> list[dict[str, Any]]:
 
 def _left_out(fit: Any) -> float | None:
     scores = getattr(fit, "scores", None) or {}
-    for path in (("m3", "mape"), ("m3", "non_tiny"), ("M3", "mape")):
+    for path in (("M3", "non_tiny"),):
         value: Any = scores
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
