@@ -19,6 +19,8 @@ from viewer.workload import Decode, Generation, Step, Workload, decode_step
 if TYPE_CHECKING:
     import pandas as pd
 
+    from viewer.compression import Compression
+
 #: Decode steps of an answer that are evaluated one by one. The time of a step is piecewise linear in the context, so
 #: the mean over this many equally spaced steps stands for a longer answer.
 MAX_DECODE_POINTS = 256
@@ -211,6 +213,11 @@ class Analysis:
         """What a reader must know: model and hardware notes, lengths beyond the model's limit, ignored options."""
         return (*self.plan.notes, *scenario_notes(self.scenario, self.plan))
 
+    def _repr_html_(self) -> str:
+        from viewer.tables import analysis_html
+
+        return analysis_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``roofline analyze --json``."""
         from dataclasses import asdict
@@ -263,7 +270,7 @@ def analyze(
     model: str | Scenario,
     hardware: str = "",
     workload: Workload | None = None,
-    compression: str = "checkpoint",
+    compression: str | Compression = "checkpoint",
     **options: Any,
 ) -> Analysis:
     """Analyze one scenario: ``analyze(model="llama-2-13b", hardware="nvidia/a6000", workload=Decode(context=2047))``.
@@ -279,7 +286,7 @@ def make_scenario(
     model: str,
     hardware: str,
     workload: Workload | None = None,
-    compression: str = "checkpoint",
+    compression: str | Compression = "checkpoint",
     **options: Any,
 ) -> Scenario:
     """A scenario from plain arguments; InputError names an unknown option and the nearest one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from viewer.errors import InputError, nearest
 from viewer.workload import Decode, Workload
@@ -82,6 +82,13 @@ class Assumptions(BaseModel):
     price_per_hour: float | None = Field(None, ge=0.0, le=1e9)
 
 
+def _compression_text(value: Any) -> Any:
+    """A policy as text: its name, or its rules as JSON; text stays as it is."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, sort_keys=True, separators=(",", ":")) if isinstance(value, dict) else value
+
+
 class Scenario(BaseModel):
     """One question: how long, how much memory, bound by what. Frozen; equal scenarios give equal results."""
 
@@ -90,7 +97,7 @@ class Scenario(BaseModel):
     model: str = Field(max_length=4096)
     hardware: str = Field(max_length=4096)
     workload: Workload = Decode()
-    compression: str = Field("checkpoint", max_length=65536)
+    compression: Annotated[str, BeforeValidator(_compression_text)] = Field("checkpoint", max_length=65536)
     parallel: Parallel = Parallel()
     assumptions: Assumptions = Assumptions()
 
