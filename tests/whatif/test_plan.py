@@ -159,6 +159,36 @@ def test_what_the_device_cannot_use_brings_no_noise():
         assert found.error.stream_sqnr_db == analyze(found.scenario).error["stream_sqnr_db"]
 
 
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "gemma-2-9b", "deepseek-v2-lite"])
+@pytest.mark.parametrize(
+    ("linear", "cache", "preset"),
+    [
+        ("w16a16", "kv4", "w16a16+kv4"),
+        ("w4a16-g128", "kv8", "w4a16-g128+kv8"),
+        ("w8a8-int8", "kv16", "w8a8-int8"),
+    ],
+)
+def test_one_choice_everywhere_is_the_preset(model, linear, cache, preset):
+    # the rules of a plan that gives every unit the same must say what the preset says: time, memory and error
+    base = BASE.with_(model=model)
+    problem = Problem(base, ("w16a16", linear), ("kv16", cache), blocks=3)
+    units = problem.units
+    picks = [len(u.choices) - 1 for u in units]
+    text = policy_json(problem.compression(rules_of(problem, units, picks)))
+    mine, named = analyze(base.with_(compression=text)), analyze(base.with_(compression=preset))
+    assert mine.totals.time_s == pytest.approx(named.totals.time_s, rel=1e-12)
+    assert mine.memory.total_bytes == named.memory.total_bytes
+    assert mine.memory.kv_cache_bytes == named.memory.kv_cache_bytes
+    assert mine.error == named.error
+    # and the sum of the units' shares is the whole
+    first = problem.measure(())
+    total = sum(u.choices[-1].cost["memory_bytes"] for u in units)
+    assert first["memory_bytes"] + total == pytest.approx(named.memory.total_bytes, rel=1e-4)
+    noise = sum(u.choices[-1].noise for u in units) + problem.base_noise
+    stream = risk_of(base.with_(compression=preset)).assessment.stream_sqnr_db
+    assert noise == pytest.approx(10 ** (-stream / 10), rel=1e-9)
+
+
 def test_front_is_monotone():
     found = plan(BASE, tpot_s=0.015, candidates=SMALL, blocks=2, front=5)
     times = [p["tpot_s"] for p in found.front]

@@ -155,7 +155,9 @@ class Problem:
         by_rule: dict[tuple[tuple[str, Any], ...], list[str]] = {}
         for op in ops:
             said = _said(op, self._formats(op, name), self.default16)
-            by_rule.setdefault(tuple(said.items()), []).append(op.name)
+            # a cache belongs to all ops that write or read it, whatever they are called under a fusion
+            asked = "*" if isinstance(op, AttentionBase) else op.name
+            by_rule.setdefault(tuple(said.items()), []).append(asked)
         return tuple({"ops": names, "layers": spec, **dict(said)} for said, names in by_rule.items())
 
     def _cost(self, ops: Sequence[Op], layers: tuple[int, ...], name: str) -> Measures:
