@@ -109,7 +109,8 @@
         if (on) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
       }
-      setTimeout(() => window.dispatchEvent(new Event("resize")), 30);
+      if (app.pageShown && app.pageShown !== page) setTimeout(() => window.dispatchEvent(new Event("resize")), 30);
+      app.pageShown = page;
       return "main show-" + page;
     },
 
@@ -290,6 +291,17 @@
   app.boot = (meta) => { app.metaData = meta; return boot(meta); };
   dc.app = app;
 
+  /* A chart whose data changed while its first drawing was under way can keep the old picture: draw it again. */
+  function heal() {
+    for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+      if (!plot.offsetParent || !window.Plotly || !plot.data || !plot.data.length) continue;
+      const behind = !plot.calcdata || plot.calcdata.length !== plot.data.length;
+      const bare = plot.data.some((t) => t.customdata && t.x && t.x.length && t.type === "scatter") && !plot.querySelector("path.point");
+      if (behind || bare) window.Plotly.redraw(plot);
+    }
+  }
+  setInterval(heal, 1000);
+
   /* Keys. */
   function step(field, factor) {
     const input = document.getElementById(field);
@@ -341,6 +353,7 @@
   });
   new MutationObserver(() => {
     const link = document.getElementById("copy-link");
+    for (const input of document.querySelectorAll(".upload input[type=file]:not([aria-label])")) input.setAttribute("aria-label", "Choose a file");
     if (link && link.textContent !== window.location.href) link.textContent = window.location.href;
   }).observe(document.body, { childList: true, subtree: true });
 

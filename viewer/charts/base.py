@@ -39,7 +39,7 @@ def layout(theme: Theme, **extra: Any) -> dict[str, Any]:
             "bgcolor": theme.paper,
             "bordercolor": theme.axis,
             "align": "left",
-            "font": {"family": FONT, "size": 12, "color": theme.ink},
+            "font": {"color": theme.ink},
         },
         "showlegend": False,
         "hovermode": "closest",

@@ -77,11 +77,11 @@ def _header() -> Any:
         dcc.Link(page.TITLE, href=page.PATH, id=f"nav-{page.NAME}", className="nav-link", refresh=False)
         for page in PAGES
     ]
-    return html.Header(
+    return html.Nav(
         [
             html.A("Skip to the results", href="#main", className="skip"),
             html.Div("Roofline", className="brand"),
-            html.Nav(links, className="nav", **aria(label="Pages")),
+            html.Div(links, className="nav"),
             html.Div(
                 [
                     _tool("baseline-toggle", "Pin baseline", "Compare everything with this state (b)"),
@@ -94,6 +94,7 @@ def _header() -> Any:
             ),
         ],
         className="header",
+        **aria(label="Pages and tools"),
     )
 
 

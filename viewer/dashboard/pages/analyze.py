@@ -290,7 +290,7 @@ def figure_cards(
                 [
                     html.Span(item["label"], className="figure-label"),
                     html.Span(item["value"], className="figure-value"),
-                    html.Span(below, className="figure-below"),
+                    html.Span(below if len(below) > 1 else below[0], className="figure-below"),
                 ],
                 className="figure",
                 **data(explain=item["key"]),
