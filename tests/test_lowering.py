@@ -133,6 +133,25 @@ def test_two_to_four_needs_a_sparse_unit(device, factor):
     assert any("decompressed" in note for note in row["notes"]) == (factor == 1.0)
 
 
+def test_zeros_are_skipped_where_a_vector_unit_is_known():
+    """80 % zeros: a fifth of the FLOPs on CUDA cores or a CPU; on a TPU, whose vector rate is not published, all of
+    them on the matrix unit, with a note. CPUs with a matrix unit (AMX) multiply expanded tiles."""
+    load = Prefill(prompt=64)
+
+    def o_proj(device, preset):
+        return rows_of("llama-2-7b", device, load, preset)["o_proj"]
+
+    for device in ("nvidia/a6000", "cpu/epyc-9654"):
+        row = o_proj(device, "sparse80-csr-vector")
+        assert row["unit"] == "vector"
+        assert row["matmul_flops"] == pytest.approx(0.2 * row["dense_matmul_flops"])
+    tpu = o_proj("google/tpu-v5e", "sparse80-csr-vector")
+    assert (tpu["unit"], tpu["matmul_flops"]) == ("tensor", tpu["dense_matmul_flops"])
+    assert any("no vector unit with a known rate" in note for note in tpu["notes"])
+    amx = o_proj("cpu/xeon-6980p", "sparse50-csr")
+    assert (amx["unit"], amx["matmul_flops"]) == ("tensor", amx["dense_matmul_flops"])
+
+
 def test_narrow_activations_stay_wide_where_they_would_be_converted_up():
     """FP8 on the A6000: weights are converted up, activations are never made narrow: no quantize op."""
     result = analyze("llama-2-13b", "nvidia/a6000", Prefill(prompt=256), "w8a8-fp8")

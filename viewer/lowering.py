@@ -116,6 +116,11 @@ def _execution(matrices: list[Weight], choice: Choice, caps: Capabilities) -> tu
     first = found[0][1]
     math_type = choice.math_type
     if first.unit == "vector" and math_type not in caps.vector_types:
+        if "fp32" not in caps.vector_types:
+            note = (
+                f"no vector unit with a known rate on {caps.architecture}: the zeros are multiplied as well"
+            )
+            return Execution(1.0, note=note), math_type
         math_type = "fp32"
     return replace(first, flops_factor=share), math_type
 
