@@ -138,8 +138,7 @@ def test_every_page_is_whole_and_accessible(watch: Any, name: str, theme: str) -
     watch.page.wait_for_timeout(700)
     assert watch.axe() == []
     watch.page.set_viewport_size({"width": 390, "height": 800})
-    watch.page.wait_for_timeout(200)
-    assert watch.page.evaluate("document.documentElement.scrollWidth") <= 390
+    watch.page.wait_for_function("document.documentElement.scrollWidth <= 390")
 
 
 def test_the_whole_page_by_keyboard(watch: Any) -> None:
