@@ -314,7 +314,7 @@ def op_seconds(scenario: Scenario, plan: Plan, step: Step, evaluation: Evaluatio
         return bound_seconds(evaluation.times, a.overlap, a.launch_s)
     from viewer.estimates import estimated_seconds
 
-    return estimated_seconds(plan, evaluation, step, a.launch)
+    return estimated_seconds(plan, evaluation, step, a.launch, a.threads)
 
 
 def parts_of(

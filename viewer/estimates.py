@@ -17,6 +17,7 @@ from viewer.calibration.base import Work
 from viewer.calibration.devices import device_of
 from viewer.calibration.estimate import LAUNCH_EXTRA_S, Estimate, estimate, estimate_work
 from viewer.errors import InputError
+from viewer.estimates_cpu import cpu_seconds
 from viewer.expert_estimates import expert_seconds
 from viewer.formats import TensorFormat
 from viewer.graph import Op
@@ -46,9 +47,13 @@ KINDS: dict[str, tuple[str, float]] = {
 LABEL_ORDER = ("bound", "calibrated", "family", "uncalibrated")
 
 
-def estimated_seconds(plan: Plan, evaluation: Evaluation, step: Step, launch: str) -> list[OpSeconds]:
-    """An estimate per op of the evaluation (arrays where the step has arrays)."""
+def estimated_seconds(
+    plan: Plan, evaluation: Evaluation, step: Step, launch: str, threads: int | None = None
+) -> list[OpSeconds]:
+    """An estimate per op of the evaluation (arrays where the step has arrays). ``threads``: of a processor."""
     step = split_step(step, plan.graph.replicas, plan.graph.micro_batches)
+    if plan.hardware.kind == "cpu":
+        return cpu_seconds(plan, evaluation, step, threads)
     out: list[OpSeconds] = []
     whole = step
     experts = _experts(plan, evaluation, whole, launch)

@@ -76,6 +76,8 @@ def _plan(
     model = load_model(model_name)
     hardware = hardware_of(hardware_name)
     policy = policy_of(model, compression)
+    if hardware.kind == "cpu":
+        policy = block_operands(policy)
     model = reshape(model, policy)
     eager = fusion == "eager" or attention == "eager"
     graph = build_graph(model, "eager" if eager else "flash", mla, Routing(zipf=float(zipf)))
@@ -119,6 +121,19 @@ def policy_of(model: ModelSpec, compression: str) -> Compression:
 
         return load_compression(parse_json(compression, "compression"))
     return load_compression(compression, _checkpoint_policy(model))
+
+
+def block_operands(policy: Compression) -> Compression:
+    """GGUF weights on a processor: engines bring the activations to 8-bit blocks before each product (Q8_0 for blocks
+    of 32, Q8_K for K-quants; llama.cpp ggml-cpu.c, ``vec_dot_type``), so the products are integer ones."""
+    rules = []
+    for rule in policy.rules:
+        if rule.weight and rule.weight.startswith("gguf_") and rule.activation is None:
+            blocks = "gguf_q8_k" if rule.weight.endswith(("_k", "_xs", "_xxs", "_s", "_m")) else "gguf_q8_0"
+            rule = rule.model_copy(update={"activation": blocks})
+        rules.append(rule)
+    fields = {name: getattr(policy, name) for name in Compression.model_fields}
+    return Compression.model_validate({**fields, "rules": tuple(rules)})
 
 
 def _checkpoint_policy(model: ModelSpec) -> Compression | None:
@@ -221,6 +236,8 @@ def scenario_notes(scenario: Scenario, plan: Plan) -> list[str]:
     if limit and reach > limit:
         notes.append(f"{reach:.0f} positions are beyond the {limit} that {plan.model.name} was made for")
     a = scenario.assumptions
+    if a.threads is not None and plan.hardware.kind != "cpu":
+        notes.append(f"threads={a.threads} is ignored: {plan.hardware.name} is no processor")
     has_mla = any(op.kind.startswith("mla") for _, op in plan.pairs)
     if a.mla != "auto" and not has_mla:
         notes.append(f"mla={a.mla} is ignored: {plan.model.name} has no latent attention")

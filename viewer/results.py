@@ -147,6 +147,8 @@ def _row(
     row["bound"] = BOUNDS[_common(time.bound)]
     if seconds.label != "bound" and row["lower_time_s"] < LATENCY_SHARE * _mean(seconds.time_s):
         row["bound"] = "latency"
+    if seconds.bound:
+        row["bound"] = seconds.bound
     row["slack"] = _mean(time.slack)
     row["time_s"] = _mean(seconds.time_s)
     row["time_low_s"] = _mean(seconds.low_s)

@@ -171,13 +171,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class OpSeconds:
-    """Seconds of one instance with their interval, and where they come from."""
+    """Seconds of one instance with their interval, and where they come from; ``bound``: what decides, if not the
+    resource of the bound."""
 
     time_s: Any
     low_s: Any
     high_s: Any
     label: str = "bound"
     note: str = ""
+    bound: str = ""
 
 
 def bound_seconds(times: Sequence[OpTime], overlap: float, launch_s: float) -> list[OpSeconds]:

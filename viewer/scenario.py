@@ -59,6 +59,7 @@ class Assumptions(BaseModel):
     ``dequantize``: packed weights are unpacked inside the product, or by a kernel of its own that writes 16-bit ones.
     ``memory_utilization`` and ``overhead_bytes``: what a server leaves free and what its runtime takes (vLLM defaults:
     0.9; context and libraries about 0.5 GB). ``page_tokens``: cache page size (0: none).
+    ``threads``: threads of a processor that estimates assume (None: one a core).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +72,7 @@ class Assumptions(BaseModel):
     overlap: float = Field(1.0, ge=0.0, le=1.0)
     launch_s: float = Field(0.0, ge=0.0, le=1.0)
     launch: Literal["graph", "eager"] = "graph"
+    threads: int | None = Field(None, ge=1, le=65536)
     host_overhead_s: float = Field(0.0, ge=0.0, le=10.0)
     memory_utilization: float = Field(0.9, gt=0.0, le=1.0)
     overhead_bytes: float = Field(0.5e9, ge=0.0, le=1e13)
