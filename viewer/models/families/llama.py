@@ -118,7 +118,7 @@ def read_chatglm(cfg: Config) -> ModelSpec:
 def read_cohere(cfg: Config) -> ModelSpec:
     """Attention and feed-forward in parallel under one LayerNorm without bias; tied head; cohere2 has windows."""
     norm = NormSpec("layer", 1)
-    qk = "head" if cfg.flag("use_qk_norm", False) else None
+    qk = "full" if cfg.flag("use_qk_norm", False) else None  # a weight per head and value
     traits = Traits(norm=norm, parallel=True, tied=True, qk_norm=qk)  # type: ignore[arg-type]
     full = attention_spec(cfg, traits)
     types = cfg.items("layer_types")
