@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from viewer import formats
-from viewer.errors import InputError
 from viewer.formats import TensorFormat
 from viewer.steps import Segment, Step
 
@@ -254,7 +253,7 @@ class Graph:
 
     ``replicas``: data-parallel copies among which the requests of a step are divided; ``micro_batches``: passes in
     which one replica runs its requests. ``default_source``: source tokens of an encoder-decoder model when a step names
-    none; ``one_pass``: a model without cache or next token (diffusion, image encoders).
+    none.
     """
 
     groups: tuple[LayerGroup, ...]
@@ -263,17 +262,9 @@ class Graph:
     replicas: int = 1
     micro_batches: int = 1
     default_source: int = 0
-    one_pass: bool = False
 
     def fit(self, step: Step) -> Step:
-        """The step as this model takes it: with the encoder's tokens, which the first step of a request encodes.
-
-        Raises InputError for a step with cached tokens where the model has no cache.
-        """
-        if self.one_pass and any(np.any(np.asarray(seg.cached) > 0.0) for seg in step.segments):
-            raise InputError(
-                "this model has no cache and no next token: one pass is a prefill (or phase diffusion)"
-            )
+        """The step as this model takes it: with the encoder's tokens, which the first step of a request encodes."""
         if not self.default_source or step.source:
             return step
         source = []

@@ -53,6 +53,11 @@ def plan_of(scenario: Scenario) -> Plan:
     a = scenario.assumptions
     structure = (a.fusion, a.attention, a.mla, a.clock, a.dequantize, str(a.expert_zipf))
     plan = _plan(scenario.model, scenario.hardware, scenario.compression, scenario.parallel, structure)
+    if plan.model.one_pass and scenario.workload.phase not in ("prefill", "diffusion"):
+        raise InputError(
+            f"{plan.model.name} has no cache and no next token: phase {scenario.workload.phase} means nothing for it "
+            f"(allowed: prefill, diffusion; {'; '.join(plan.model.notes)})"
+        )
     if a.bandwidth_scale != 1.0 or a.compute_scale != 1.0:
         return with_rates(plan, plan.rates.scaled(a.compute_scale, a.bandwidth_scale))
     return plan

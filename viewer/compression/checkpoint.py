@@ -60,7 +60,9 @@ def read_quantization(config: dict[str, Any], sidecar: dict[str, Any] | None = N
     if sidecar is not None:
         n_layers = _layer_count(config, inner)
         found = _mapping(sidecar, "hf_quant_config.json").get("quantization", sidecar)
-        return _policy("modelopt", _modelopt(_mapping(found, "hf_quant_config.json"), n_layers))
+        return _policy(
+            "modelopt", _modelopt(_mapping(found, "hf_quant_config.json"), _layer_count(config, inner))
+        )
     given = config.get("quantization_config", inner.get("quantization_config"))
     if given is None:
         return None
@@ -77,7 +79,7 @@ def read_quantization(config: dict[str, Any], sidecar: dict[str, Any] | None = N
     reader = readers.get(str(method).lower().replace("compressed_tensors", "compressed-tensors"))
     if reader is None:
         raise unknown(f"{_WHAT}.quant_method", str(method), readers)
-    return _policy(str(method), reader(quantization, n_layers))
+    return _policy(str(method), reader(quantization, _layer_count(config, inner)))
 
 
 def _policy(method: str, rules: _Rules) -> Compression:
@@ -100,7 +102,7 @@ def _names(value: Any, what: str) -> list[Any]:
 
 def _layer_count(config: dict[str, Any], inner: dict[str, Any]) -> int:
     for source in (inner, config):
-        for key in ("num_hidden_layers", "n_layer", "num_layers", "n_layers"):
+        for key in ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers"):
             if source.get(key) is not None:
                 return integer(source[key], key, 1, 10_000)
     raise InputError(f"{_WHAT}: the configuration lacks num_hidden_layers")

@@ -62,7 +62,6 @@ def build_graph(
         len(spec.layers),
         spec.notes,
         default_source=spec.default_source,
-        one_pass=spec.one_pass,
     )
 
 
