@@ -60,9 +60,7 @@ def read_quantization(config: dict[str, Any], sidecar: dict[str, Any] | None = N
     if sidecar is not None:
         n_layers = _layer_count(config, inner)
         found = _mapping(sidecar, "hf_quant_config.json").get("quantization", sidecar)
-        return _policy(
-            "modelopt", _modelopt(_mapping(found, "hf_quant_config.json"), _layer_count(config, inner))
-        )
+        return _policy("modelopt", _modelopt(_mapping(found, "hf_quant_config.json"), n_layers))
     given = config.get("quantization_config", inner.get("quantization_config"))
     if given is None:
         return None
@@ -79,7 +77,7 @@ def read_quantization(config: dict[str, Any], sidecar: dict[str, Any] | None = N
     reader = readers.get(str(method).lower().replace("compressed_tensors", "compressed-tensors"))
     if reader is None:
         raise unknown(f"{_WHAT}.quant_method", str(method), readers)
-    return _policy(str(method), reader(quantization, _layer_count(config, inner)))
+    return _policy(str(method), reader(quantization, n_layers))
 
 
 def _policy(method: str, rules: _Rules) -> Compression:
