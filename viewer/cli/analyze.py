@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viewer.cli.common import OUTPUT_OPTIONS, SCENARIO_OPTIONS, command_with, console, emit, note, scenario_of
+from viewer.cli.pictures import CHART_OPTION, check_chart, write_chart
 
 if TYPE_CHECKING:
     from viewer.analysis import Analysis
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("analyze")(command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS}, analyze_command))
+    app.command("analyze")(
+        command_with({**SCENARIO_OPTIONS, **OUTPUT_OPTIONS, **CHART_OPTION}, analyze_command)
+    )
 
 
 def analyze_command(
@@ -22,6 +25,7 @@ def analyze_command(
         str | None, typer.Argument(help="catalog name, config.json, folder, .safetensors, .gguf")
     ] = None,
     hardware: Annotated[str | None, typer.Argument(help="device name, or a YAML/JSON file")] = None,
+    draw: Annotated[str, typer.Option(help="what --chart draws: roofline, traffic …")] = "roofline",
     options: Any = None,
 ) -> int:
     """Analyze one scenario: time, bound and bytes of every op, totals, memory.
@@ -30,11 +34,36 @@ def analyze_command(
     """
     from viewer.analysis import Analysis
 
+    check_chart(options["chart"])
+    _check_draw(draw)
     result = Analysis(scenario_of(model, hardware, options))
     for line in result.notes:
         note(line)
+    if options["chart"] is not None:
+        write_chart(_drawn(result, draw), options["chart"], f"{result.plan.model.name}: {draw}")
     emit(options, lambda: result.frame, result.to_dict, lambda: print_table(result))
     return 1 if result.memory.fits is False else 0
+
+
+def _check_draw(draw: str) -> None:
+    """Refuse a chart that does not exist before anything is computed."""
+    if draw != "roofline":
+        from viewer.charts.registry import row_charts
+        from viewer.errors import unknown
+
+        if draw not in row_charts():
+            raise unknown("chart", draw, ["roofline", *row_charts()])
+
+
+def _drawn(result: Analysis, draw: str) -> dict[str, Any]:
+    """The roofline, or a registered chart of the rows."""
+    if draw == "roofline":
+        from viewer.report.content import roofline_of
+
+        return roofline_of(result)("light")
+    from viewer.charts.registry import row_charts
+
+    return row_charts()[draw].draw(result.rows, "light")
 
 
 def print_table(result: Analysis) -> None:

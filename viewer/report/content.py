@@ -49,6 +49,7 @@ def build_report(scenarios: Sequence[Scenario], title: str = "") -> Report:
     found = [
         _rooflines(comparison),
         parts.time_and_memory(comparison),
+        parts.registered_charts(comparison),
         parts.what_if(comparison) if len(scenarios) > 1 else None,
         parts.sweep_section(comparison),
         parts.pay_off(comparison),

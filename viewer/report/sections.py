@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 from viewer.charts.base import percent, seconds
 from viewer.charts.memory_bar import memory_bar
 from viewer.charts.pareto import pareto
+from viewer.charts.registry import row_charts
 from viewer.charts.sweep_lines import sweep_lines
 from viewer.charts.whatif_compare import compare_chart
 from viewer.errors import InputError
@@ -53,6 +55,16 @@ def _estimate(row: dict[str, Any]) -> str:
         return "–"
     span = f"{si(row['estimate_low_s'], 's')} to {si(row['estimate_high_s'], 's')}"
     return f"{si(row['estimate_time_s'], 's')} ({span}; {row['estimate_label']})"
+
+
+def registered_charts(comparison: Comparison) -> Section | None:
+    """Every registered chart of the first scenario's rows."""
+    rows = comparison.analyses[0].rows
+    charts = tuple(
+        Chart(one.name, one.title, one.caption, partial(one.draw, rows), rows)
+        for one in row_charts().values()
+    )
+    return Section("More charts", (f"Of {comparison.labels[0]}.",), charts) if charts else None
 
 
 def what_if(comparison: Comparison) -> Section:
