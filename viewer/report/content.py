@@ -72,7 +72,9 @@ def build_report(scenarios: Sequence[Scenario], title: str = "") -> Report:
 def _subtitle(comparison: Comparison) -> str:
     first = comparison.analyses[0]
     load = ", ".join(
-        f"{k} {v:,}" for k, v in first.scenario.workload.model_dump().items() if isinstance(v, int)
+        f"{k} {v:,}"
+        for k, v in first.scenario.workload.model_dump().items()
+        if isinstance(v, int) and (v or k == "context")
     )
     return f"{first.plan.model.name} on {first.plan.hardware.label} · {first.scenario.workload.phase}, {load}"
 

@@ -15,7 +15,7 @@ from viewer.charts.sweep_lines import sweep_lines
 from viewer.charts.whatif_compare import compare_chart
 from viewer.errors import InputError
 from viewer.report.blocks import Chart, Section, Table, table_of
-from viewer.report.summary import decode_pay_off, prefill_gain
+from viewer.report.summary import decode_pay_off, prefill_gain, rounded
 from viewer.units import format_quantity as si
 from viewer.whatif import Comparison, sweep
 
@@ -41,7 +41,7 @@ def time_and_memory(comparison: Comparison) -> Section:
         ("scenario", lambda r: r["scenario"]),
         ("time", lambda r: f"{si(r['time_s'], 's')} ({r['label']})"),
         ("estimate, 90 %", _estimate),
-        ("tokens/s", lambda r: f"{r['tokens_per_s']:,.4g}"),
+        ("tokens/s", lambda r: rounded(r["tokens_per_s"])),
         ("DRAM traffic", lambda r: si(r["dram_bytes"], "B")),
         ("memory", lambda r: si(r["total_bytes"], "B")),
         ("fits", lambda r: {True: "yes", False: "no", None: "–"}[r["fits"]]),
@@ -221,14 +221,16 @@ def assumptions(comparison: Comparison) -> Section:
     scores = _scores(comparison.scenarios[0].hardware)
     if scores:
         columns = [
-            ("kernel class", lambda r: r["class"]),
-            ("points", lambda r: f"{r['points']:,}"),
-            ("error left out", lambda r: f"{r['mape']:.1f} %"),
+            ("kind of kernel", lambda r: r["op"]),
+            ("kernel classes", lambda r: f"{r['classes']:,}"),
+            ("measurements", lambda r: f"{r['points']:,}"),
+            ("mean error", lambda r: f"{r['mean']:.1f} %"),
+            ("worst class", lambda r: f"{r['worst']:.1f} % ({r['worst_class']})"),
         ]
         caption = (
             "Mean absolute error of estimates on shapes that no fit has seen (kernels of 5 µs and more)."
         )
-        tables.append(table_of("validation", scores, columns, (1, 2), caption))
+        tables.append(table_of("validation", scores, columns, (1, 2, 3), caption))
     return Section("Assumptions and validation", (text, *comparison.notes), (), tuple(tables))
 
 
@@ -244,23 +246,29 @@ def _scores(hardware: str) -> list[dict[str, Any]]:
         return []
     if calibration is None:
         return []
-    rows = []
-    for fit in calibration.classes.values() if isinstance(calibration.classes, dict) else calibration.classes:
-        mape = _left_out(fit)
-        if mape is not None:
-            rows.append({"class": f"{fit.op} {fit.key}", "points": fit.points, "mape": mape})
-    return rows
+    by_op: dict[str, list[tuple[float, Any]]] = {}
+    for fit in calibration.classes:
+        error = _left_out(fit)
+        if error is not None:
+            by_op.setdefault(fit.op, []).append((error, fit))
+    return [
+        {
+            "op": op,
+            "classes": len(found),
+            "points": sum(fit.points for _, fit in found),
+            "mean": sum(error for error, _ in found) / len(found),
+            "worst": max(error for error, _ in found),
+            "worst_class": max(found, key=lambda pair: pair[0])[1].key,
+        }
+        for op, found in sorted(by_op.items())
+    ]
 
 
 def _left_out(fit: Any) -> float | None:
-    scores = getattr(fit, "scores", None) or {}
-    for path in (("M3", "non_tiny"),):
-        value: Any = scores
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, int | float):
-            return float(value)
-    return None
+    """Error of the rung that estimates use (the better of M2 and M3 on left-out groups), in percent."""
+    found = [fit.scores.get(rung, {}).get("non_tiny") for rung in ("M2", "M3")]
+    known = [float(v) for v in found if v is not None]
+    return min(known) if known else None
 
 
 def provenance(comparison: Comparison) -> Section:
@@ -289,7 +297,7 @@ def _value(value: float, unit: str) -> str:
 def scenarios_section(comparison: Comparison) -> Section:
     """The scenarios as JSON, to reproduce every number."""
     code = tuple(
-        (label, json.dumps(s.full(), indent=1))
+        (label, json.dumps(s.compact(), indent=1))
         for label, s in zip(comparison.labels, comparison.scenarios, strict=True)
     )
     text = "Save one as a file and run: roofline analyze --scenario FILE"

@@ -45,6 +45,11 @@ def summary_sentences(comparison: Comparison) -> list[str]:
     return [*sentences, _risk_sentence(risks)] if risks else sentences
 
 
+def rounded(value: float) -> str:
+    """Three significant digits, never an exponent: 28.0, 975, 14,100."""
+    return f"{float(f'{value:.3g}'):,.{max(0, 2 - len(str(int(abs(value)))) + 1)}f}"
+
+
 def _share(result: Analysis, bound: str) -> float:
     total = result.sums["time_s"] or 1.0
     return float(sum(r["repeat"] * r["time_s"] for r in result.rows if r["bound"] == bound) / total)
@@ -60,7 +65,7 @@ def _time_sentence(label: str, result: Analysis) -> str:
     kind = "cannot take less than" if t.label == "bound" else "is estimated to take"
     name = what.get(result.scenario.workload.phase, "A step")
     return (
-        f"{name} with {label} {kind} {si(t.time_s, 's')} ({t.tokens_per_s:,.4g} tokens/s); "
+        f"{name} with {label} {kind} {si(t.time_s, 's')} ({rounded(t.tokens_per_s)} tokens/s); "
         f"{100 * _share(result, main):.0f} % of it is bound by {words.get(main, main)}."
     )
 
