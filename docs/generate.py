@@ -4,7 +4,7 @@
     python docs/generate.py --check    change nothing; name the stale files and exit with status 1
 
 A block stands between ``<!-- generated: NAME WORDS -->`` and ``<!-- end -->`` and is what the function NAME of
-docs/blocks.py returns for WORDS.
+docs/blocks.py or docs/interface.py returns for WORDS.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def documents() -> list[Path]:
 def filled(text: str) -> str:
     """``text`` with every block computed anew."""
     import blocks
+    import interface  # noqa: F401 - registers its block
 
     def fill(match: re.Match[str]) -> str:
         name, *words = shlex.split(match["call"])

@@ -49,11 +49,11 @@ def build_report(scenarios: Sequence[Scenario], title: str = "") -> Report:
     found = [
         _rooflines(comparison),
         parts.time_and_memory(comparison),
-        parts.registered_charts(comparison),
         parts.what_if(comparison) if len(scenarios) > 1 else None,
         parts.sweep_section(comparison),
         parts.pay_off(comparison),
         parts.speed_and_error(comparison) if len(scenarios) > 1 else None,
+        parts.registered_charts(comparison),
         parts.ops_section(comparison),
         parts.assumptions(comparison),
         parts.provenance(comparison),
