@@ -34,6 +34,7 @@ class Engine:
         params.no_perf = True
         self.context = ll.llama_init_from_model(self.model, params)
         self.vocab = ll.llama_vocab_n_tokens(ll.llama_model_get_vocab(self.model))
+        self.length = 0
         self.batch = ll.llama_batch_init(512, 0, 1)
 
     def threads(self, count: int) -> None:
@@ -42,6 +43,7 @@ class Engine:
 
     def keep(self, length: int) -> None:
         """Forgets all positions from ``length`` on."""
+        self.length = min(self.length, length)
         memory = ll.llama_get_memory(self.context)
         ll.llama_memory_seq_rm(memory, 0, length, -1)
 
@@ -59,13 +61,14 @@ class Engine:
         if ll.llama_decode(self.context, b) != 0:
             raise SystemExit("llama_decode failed")
         ll.llama_synchronize(self.context)
+        self.length = start + count
         return time.perf_counter() - begin
 
     def fill(self, length: int) -> None:
-        """Positions 0 ... length - 1."""
-        self.keep(0)
-        for start in range(0, length, 512):
-            self.run(start, min(512, length - start))
+        """Positions 0 ... length - 1; those that are there stay."""
+        self.keep(length)
+        while self.length < length:
+            self.run(self.length, min(512, length - self.length))
 
 
 def measure(engine: Engine, plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -81,7 +84,7 @@ def measure(engine: Engine, plan: dict[str, Any]) -> list[dict[str, Any]]:
                 engine.keep(0)
                 seconds.append(engine.run(0, prompt))
             rows.append({"phase": "prefill", "length": prompt, "threads": threads, "seconds": seconds})
-    for context in plan["contexts"]:
+    for context in sorted(plan["contexts"], reverse=True):
         engine.threads(max(plan["threads"]))
         engine.fill(context)
         for threads in plan["threads"]:

@@ -34,7 +34,7 @@ class Kernel:
 
 
 # llama.cpp on AVX-512 with VNNI (Zen 5, llama-cpp-python 0.3.36), GEMM time of prompts of 128 against probes of the
-# same minute. Q4_0 and Q4_K: eight rows interleaved at load time (ggml-cpu/repack.cpp); Q8_0, F16, F32: tiles of
+# same minute; fitted on the two shapes that tests/engine runs, so that test is no proof on another processor. Q4_0 and Q4_K: eight rows interleaved at load time (ggml-cpu/repack.cpp); Q8_0, F16, F32: tiles of
 # ggml-cpu/llamafile/sgemm.cpp; one column: ggml-cpu/arch/x86/quants.c (Q8_0) and vec.h (F16).
 KERNELS = {
     "f16": Kernel(column=1.0, tile=0.70, of_fma=True),
@@ -49,6 +49,8 @@ QUANTIZED = frozenset({"q8_0", "q4_0", "q4_k"})
 QUANTIZE_CYCLES = 1.0
 # One (query head, key) pair of attention, cycles = a + b * (key width + value width): FP16 dot product, exp, FP16
 # multiply-add. One query: a head at a time (Zen 5: 13.8 ns at 64 + 64, 18.8 ns at 128 + 128); many: tiles.
+# Known miss: keys of 128 values in a cache of 4 or 5 KV heads (a new page every few keys) took 50 to 66 ns a pair
+# there, 2.5 times this; 2 KV heads, or heads of 64, did not.
 PAIR_DECODE = (36.0, 0.165)
 PAIR_PREFILL = (12.0, 0.052)
 VALUE_CYCLES = 1.0  # element-wise: cycles a value (RMS norm, SiLU and rotary kernels on FP32)
