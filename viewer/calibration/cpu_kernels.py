@@ -34,7 +34,8 @@ class Kernel:
 
 
 # llama.cpp on AVX-512 with VNNI (Zen 5, llama-cpp-python 0.3.36), GEMM time of prompts of 128 against probes of the
-# same minute; fitted on the two shapes that tests/engine runs, so that test is no proof on another processor. Q4_0 and Q4_K: eight rows interleaved at load time (ggml-cpu/repack.cpp); Q8_0, F16, F32: tiles of
+# same minute; fitted on the two shapes that tests/engine runs, so that test is no proof on another processor. Q4_0
+# and Q4_K: eight rows interleaved at load time (ggml-cpu/repack.cpp); Q8_0, F16, F32: tiles of
 # ggml-cpu/llamafile/sgemm.cpp; one column: ggml-cpu/arch/x86/quants.c (Q8_0) and vec.h (F16).
 KERNELS = {
     "f16": Kernel(column=1.0, tile=0.70, of_fma=True),
