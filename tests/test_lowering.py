@@ -269,3 +269,11 @@ def test_narrow_outputs_are_requantized_and_read_narrow():
     assert rows["q_proj"]["activation_write_bytes"] == 16 * (4096 + 4)
     assert rows["q_proj"]["vector_flops"] == 3 * 16 * 4096
     assert rows["rope"]["activation_read_bytes"] == 16 * (4096 + 4) + 16 * 4096 * 2
+
+
+def test_the_input_of_o_proj_is_quantized_whatever_form_latent_attention_takes():
+    # DeepSeek-V3 in FP8 blocks: 64 rows of 128 heads x 128 values, read in 16 bits, written in 8 with a scale per 128
+    result = analyze("deepseek-v3", "nvidia/h200-sxm", Decode(batch=64, context=4096))
+    row = next(r for r in result.rows if r["name"] == "quantize_o")
+    assert row["activation_read_bytes"] == 64 * 128 * 128 * 2
+    assert row["activation_write_bytes"] == 64 * 128 * 128 * (1 + 4 / 128)

@@ -162,7 +162,8 @@ def _insert(ops: list[Op], index: int, users: list[int], target: TensorFormat) -
     tensor = ops[index].inputs[0]
     if producer is not None:
         made = next(t for t in ops[producer].outputs if t.name == tensor.name)
-        tensor = replace(tensor, rows=made.rows)
+        if made.rows == "tokens":  # experts read each token's row k times: it is quantized once
+            tensor = replace(tensor, rows=made.rows)
     narrow = replace(tensor, name=tensor.name + "_q", format=target)
     op = Quantize(
         name="quantize_" + _short(ops[index]),
