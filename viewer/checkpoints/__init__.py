@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from viewer.checkpoints.gguf_header import read_gguf
+from viewer.checkpoints.gguf_header import read_gguf, read_gguf_head
 from viewer.checkpoints.safetensors_header import read_safetensors
 from viewer.checkpoints.tensors import Header, TensorInfo
 from viewer.errors import InputError
 
-__all__ = ["Header", "TensorInfo", "read_gguf", "read_header", "read_safetensors"]
+__all__ = ["Header", "TensorInfo", "read_gguf", "read_gguf_head", "read_header", "read_safetensors"]
 
 
 def read_header(path: Path) -> Header:

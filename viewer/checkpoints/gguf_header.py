@@ -7,6 +7,7 @@ skipped and only counted.
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,6 +79,20 @@ class _Reader:
             raise InputError(f"{self.where}: {what} is not UTF-8") from None
 
 
+class _HeadReader(_Reader):
+    """Reads the head of a file whose rest is elsewhere; never past the head."""
+
+    def __init__(self, head: bytes, size: int, where: str) -> None:
+        super().__init__(BytesIO(head), size, where)
+        self._head = len(head)
+
+    def need(self, count: int) -> None:
+        """Refuse what is longer than the head."""
+        super().need(count)
+        if self.position + count > self._head:
+            raise InputError(f"{self.where}: its header is longer than the {self._head} bytes given")
+
+
 def read_gguf(path: Path) -> Header:
     """The header of a .gguf file: tensors, metadata, the configuration and the policy that they mean.
 
@@ -87,16 +102,29 @@ def read_gguf(path: Path) -> Header:
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            reader = _Reader(stream, size, path.name)
-            tensors, metadata = _read(reader)
+            tensors, metadata = _read(_Reader(stream, size, path.name))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    config = config_of(metadata, tensors, path.name)
+    return _described(tensors, metadata, str(path), path.name)
+
+
+def read_gguf_head(head: bytes, size_bytes: int, where: str) -> Header:
+    """The header in the first bytes of a .gguf file of ``size_bytes`` in all; as ``read_gguf``.
+
+    Raises:
+        InputError: as ``read_gguf``, and when the header does not end within ``head``.
+    """
+    tensors, metadata = _read(_HeadReader(head, size_bytes, where))
+    return _described(tensors, metadata, where, where)
+
+
+def _described(tensors: tuple[TensorInfo, ...], metadata: dict[str, Any], path: str, where: str) -> Header:
+    config = config_of(metadata, tensors, where)
     stored = {site: t.format for t in tensors if t.format for site in sites_of(t.name)}
     if ("lm_head", None) not in stored and ("embed", None) in stored:
         stored["lm_head", None] = stored["embed", None]
     kept = policy(stored, int(config["num_hidden_layers"]), "checkpoint:gguf")
-    return Header(str(path), "gguf", tensors, metadata, config, kept)
+    return Header(path, "gguf", tensors, metadata, config, kept)
 
 
 def _read(reader: _Reader) -> tuple[tuple[TensorInfo, ...], dict[str, Any]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import dash
 
 from viewer.dashboard import layout
+from viewer.dashboard.gate import complain
 from viewer.dashboard.pages import PAGES
 from viewer.dashboard.routes import add_routes
 from viewer.dashboard.web import harden, warm_later
+from viewer.resources import assets_folder
 
 INDEX = """<!DOCTYPE html>
 <html lang="en" data-mantine-color-scheme="light">
@@ -27,15 +28,6 @@ INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def assets_folder() -> Path:
-    """The folder of stylesheet and scripts: beside the packages in a source tree, inside ``viewer`` when installed."""
-    here = Path(__file__).resolve()
-    for folder in (here.parents[2] / "assets", here.parents[1] / "assets"):
-        if (folder / "style.css").is_file():
-            return folder
-    raise FileNotFoundError("assets: style.css is neither beside the packages nor in viewer/assets")
-
-
 def create_app(**options: Any) -> dash.Dash:
     """The application. ``options`` go to ``dash.Dash`` (for a path prefix, say)."""
     app = dash.Dash(
@@ -46,6 +38,7 @@ def create_app(**options: Any) -> dash.Dash:
         update_title="",
         serve_locally=True,
         suppress_callback_exceptions=True,
+        on_error=complain,
         index_string=INDEX.replace("PREFIX", str(options.get("requests_pathname_prefix") or "/")),
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
         **options,

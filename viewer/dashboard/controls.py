@@ -182,7 +182,11 @@ def _files() -> list[Any]:
     return [
         dcc.Upload(
             html.Div(
-                ["Drop or choose a config.json, a hardware YAML or a compression file"], className="drop"
+                [
+                    "Drop or choose a config.json, a hardware YAML, a compression file, or a .safetensors or .gguf"
+                    " (only its header is read)"
+                ],
+                className="drop",
             ),
             id="upload",
             multiple=False,

@@ -53,6 +53,17 @@ def register(app: Dash) -> None:
         prevent_initial_call=True,
     )(dropped)
     app.clientside_callback(
+        ClientsideFunction("drop", "keep"),
+        Output("files", "data", allow_duplicate=True),
+        Output("model", "value", allow_duplicate=True),
+        Output("model", "data", allow_duplicate=True),
+        Output("upload-note", "children", allow_duplicate=True),
+        Input("header", "data"),
+        State("files", "data"),
+        State("model", "data"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
         ClientsideFunction("app", "askCell"),
         Output("question", "data"),
         Input("ops", "cellClicked"),

@@ -10,8 +10,8 @@ from viewer.analysis import Analysis
 from viewer.charts.base import CONFIG
 from viewer.charts.palette import theme_of
 from viewer.charts.roofline import roofline
-from viewer.dashboard.app import assets_folder
 from viewer.dashboard.view import headline, roofs_for
+from viewer.resources import plotly_script
 
 
 def chart_page(result: Analysis, theme: str = "light") -> str:
@@ -23,7 +23,7 @@ def chart_page(result: Analysis, theme: str = "light") -> str:
 def html_page(figures: list[dict[str, Any]], title: str, theme: str = "light") -> str:
     """Figures as one self-contained page."""
     colours = theme_of(theme)
-    script = next(assets_folder().glob("plotly-cartesian-*.min.js")).read_text("utf-8")
+    script = plotly_script()
     plots = "".join(f'<div id="c{i}" class="c"></div>' for i in range(len(figures)))
     data = json.dumps(figures, default=float).replace("</", "<\\/")
     config = json.dumps(CONFIG)

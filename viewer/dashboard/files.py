@@ -15,13 +15,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from viewer.dashboard.headers import ENDINGS, is_header, written
 from viewer.errors import InputError
 
 MAX_BYTES = 4 * 2**20
+#: A YAML reader takes seconds for a megabyte, and time that grows with the square of the nesting.
+MAX_YAML_BYTES, MAX_YAML_DEPTH = 256 * 2**10, 40
 PREFIX = "file:"
 _KEY = re.compile(r"^file:([A-Za-z0-9][A-Za-z0-9_.\-]{0,79})@([0-9a-f]{16})$")
 SUFFIXES = {
-    "model": (".json",),
+    "model": (".json", *ENDINGS),
     "hardware": (".yaml", ".yml", ".json"),
     "compression": (".yaml", ".yml", ".json"),
 }
@@ -57,6 +60,8 @@ def materialize(key: str, files: Any, field: str) -> str:
         raise InputError(f"{field}: this link needs the file {name!r} ({digest[:8]}…): drop it here")
     if len(content.encode()) > MAX_BYTES:
         raise InputError(f"{field}: {name!r} is larger than {MAX_BYTES // 2**20} MiB")
+    if name.lower().endswith((".yaml", ".yml")):
+        _check_yaml(content, f"{field}: {name!r}")
     if _digest(content) != digest:
         raise InputError(f"{field}: {name!r} is not the file of this link (its content differs)")
     return str(_stored(name, digest, content))
@@ -71,6 +76,17 @@ def _digest(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+def _check_yaml(content: str, where: str) -> None:
+    """Refuses what would keep a YAML reader busy, before it is read."""
+    if len(content.encode()) > MAX_YAML_BYTES:
+        raise InputError(f"{where} is larger than {MAX_YAML_BYTES // 2**10} KiB")
+    depth = 0
+    for mark in re.findall(r"[\[{}\]]|^[ ]*(?:[-?:][ ]+)+", content, re.MULTILINE):
+        depth += 1 if mark in "[{" else -1 if mark in "]}" else 0
+        if depth > MAX_YAML_DEPTH or len(mark.split()) > MAX_YAML_DEPTH:
+            raise InputError(f"{where} is nested deeper than {MAX_YAML_DEPTH} levels")
+
+
 @cache
 def _folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="roofline-files-"))
@@ -82,6 +98,9 @@ def _stored(name: str, digest: str, content: str) -> Path:
     if not path.exists():
         _make_room()
         home.mkdir(exist_ok=True)
+        if is_header(name):
+            written(path, content)
+            return path
         part = home / f".{os.getpid()}"
         part.write_text(content, "utf-8")
         part.replace(path)

@@ -59,6 +59,7 @@ def _stores() -> list[Any]:
         dcc.Store(id="errors", data={}),
         *[dcc.Store(id=f"on-{page.NAME}") for page in PAGES],
         dcc.Store(id="question"),
+        dcc.Store(id="header"),
         dcc.Store(
             id="meta",
             data={

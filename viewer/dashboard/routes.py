@@ -9,12 +9,15 @@ from typing import Any
 from flask import Flask, Response, request
 
 from viewer.analysis import Analysis
+from viewer.dashboard.files import key_of, label_of, materialize
+from viewer.dashboard.headers import ENDINGS, MAX_HEAD_BYTES, is_header, packed
 from viewer.dashboard.state import scenario_of
 from viewer.errors import InputError
+from viewer.models.load import catalog_names, load_model
 
 
 def add_routes(server: Flask) -> None:
-    """Registers ``/data.json``, ``/data.csv``, ``/chart.html`` and ``/healthz``."""
+    """Registers ``/data.json``, ``/data.csv``, ``/chart.html``, ``/header`` and ``/healthz``."""
 
     @server.get("/healthz")
     def healthy() -> Response:
@@ -35,6 +38,44 @@ def add_routes(server: Flask) -> None:
         from viewer.dashboard.export import chart_page
 
         return _answer(lambda r: (chart_page(r, request.args.get("theme", "light")), "text/html", "html"))
+
+    @server.post("/header")
+    def header() -> Response:
+        request.max_content_length = MAX_HEAD_BYTES + 2**20
+        return _header()
+
+
+def _header() -> Response:
+    """The short text that stands for a dropped checkpoint: its key in the state and its content, or the complaint."""
+    name = str(request.args.get("name", ""))[:200]
+    try:
+        if not is_header(name):
+            raise InputError(f"{name[:60]!r} has another ending than {', '.join(ENDINGS)}")
+        key = key_of(name, "")
+        plain = label_of(key)
+        size = request.args.get("size", type=int) or 0
+        content = packed(plain, request.get_data(), size, _config(request.args.get("model", "")))
+        key = key_of(plain, content)
+        spec = load_model(materialize(key, {key: content}, "model"))
+    except InputError as error:
+        return Response(f"{error}\n", status=400, mimetype="text/plain")
+    answer = {"key": key, "content": content, "label": name[:60], "note": f"{name[:60]}: {summary(spec)}"}
+    return Response(json.dumps(answer), mimetype="application/json")
+
+
+def _config(name: str) -> Any:
+    """The configuration of a catalog model, which a .safetensors file is read with; None for others."""
+    return load_model(name).config if name in catalog_names() else None
+
+
+def summary(spec: Any) -> str:
+    """What was read of a checkpoint, in a line."""
+    found = spec.checkpoint
+    kinds: dict[str, int] = {}
+    for tensor in found.tensors:
+        kinds[tensor.dtype] = kinds.get(tensor.dtype, 0) + 1
+    words = ", ".join(f"{n} × {kind}" for kind, n in sorted(kinds.items(), key=lambda one: -one[1])[:4])
+    return f"{len(found.tensors)} tensors ({words}); only its header was sent. The link names the file."
 
 
 def _csv(result: Analysis) -> str:

@@ -68,15 +68,19 @@ def scenario_of(flat: Any, files: Any = None) -> Scenario:
         if key == "schema":
             _check_schema(value)
         elif key not in known:
-            close = nearest(str(key), known)
-            raise InputError(
-                f"{str(key)[:40]}: unknown field" + (f"; did you mean {close!r}?" if close else "")
-            )
+            name = "".join(ch if ch.isprintable() else "?" for ch in str(key)[:40])
+            close = nearest(name, known)
+            raise InputError(f"{name}: unknown field" + (f"; did you mean {close!r}?" if close else ""))
         elif isinstance(value, dict | list) or (isinstance(value, str) and len(value) > _MAX_TEXT):
             raise InputError(f"{key}: expected one short value")
         else:
             clean[key] = value
     return _build({**known, **clean}, files)
+
+
+def texts(value: Any, limit: int) -> list[str]:
+    """The texts of a list from the browser, at most ``limit``; none when it is not a list."""
+    return [one for one in value if isinstance(one, str)][:limit] if isinstance(value, list) else []
 
 
 def _check_schema(value: Any) -> None:

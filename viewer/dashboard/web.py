@@ -10,6 +10,8 @@ from typing import Any
 
 from flask import Flask, Response, request
 
+from viewer.dashboard.gate import add_gate
+
 #: Largest request body: a dropped file and the state, no more.
 MAX_REQUEST_BYTES = 8 * 2**20
 _TEXT = ("text/", "application/javascript", "application/json", "image/svg+xml")
@@ -18,7 +20,7 @@ _TEXT = ("text/", "application/javascript", "application/json", "image/svg+xml")
 def harden(app: Any) -> None:
     """Adds headers, compression and limits to the application's server."""
     server: Flask = app.server
-    server.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    add_gate(app, MAX_REQUEST_BYTES)
     policy = _policy(app)
 
     @server.after_request

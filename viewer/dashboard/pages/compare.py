@@ -13,7 +13,7 @@ from viewer.charts.memory_bar import memory_bar
 from viewer.charts.pareto import pareto
 from viewer.dashboard import tray
 from viewer.dashboard.controls import compressions
-from viewer.dashboard.state import field_of
+from viewer.dashboard.state import field_of, texts
 from viewer.dashboard.widgets import card, column, export_button, grid, plot
 from viewer.errors import InputError
 
@@ -142,7 +142,7 @@ def update(on: Any, others: Any, files: Any) -> tuple[Any, ...]:
     flat, theme, pins = on.get("flat"), on.get("theme"), on.get("pins")
     tray_of = [on.get("base"), *(pins if isinstance(pins, list) else [])]
     kept = [pin for pin in tray_of if isinstance(pin, dict)][:12]
-    names = [str(name) for name in (others or []) if isinstance(name, str)][:12]
+    names = texts(others, 12)
     try:
         if not isinstance(flat, dict):
             raise InputError("state: expected an object")

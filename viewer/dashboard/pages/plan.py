@@ -12,7 +12,7 @@ from dash import Dash, Input, Output, State, html, no_update
 from viewer.charts.base import amount, seconds
 from viewer.dashboard.controls import compressions
 from viewer.dashboard.files import key_of
-from viewer.dashboard.state import scenario_of
+from viewer.dashboard.state import scenario_of, texts
 from viewer.dashboard.widgets import card, column, export_button, grid, plot
 from viewer.errors import InputError
 
@@ -131,7 +131,7 @@ def update(
             "tpot_s": _budget("time per token", tpot, 1e-3),
             "ttft_s": _budget("time to first token", ttft, 1e-3),
         }
-        chosen = [str(c) for c in candidates or [] if isinstance(c, str)][:MAX_CANDIDATES]
+        chosen = texts(candidates, MAX_CANDIDATES)
         if not chosen:
             raise InputError("choose at least one setting")
         found = plan(scenario_of(on.get("flat"), files), candidates=chosen, blocks=8, front=8, **budgets)

@@ -13,7 +13,7 @@ from viewer.charts.sweep_lines import sweep_lines
 from viewer.charts.tornado import tornado
 from viewer.dashboard import studies
 from viewer.dashboard.controls import compressions
-from viewer.dashboard.state import field_of, scenario_of
+from viewer.dashboard.state import field_of, scenario_of, texts
 from viewer.dashboard.widgets import aria, card, column, export_button, grid, plot, select
 from viewer.errors import InputError
 
@@ -202,9 +202,7 @@ def lines(
         return (no_update,) * 3
     try:
         scenario = scenario_of(on.get("flat"), files)
-        study = studies.along(
-            scenario, str(axis), (low, high), str(figure), [str(s) for s in settings or []][:7]
-        )
+        study = studies.along(scenario, str(axis), (low, high), str(figure), texts(settings, 7))
     except InputError as error:
         return no_update, no_update, html.Span(str(error), className="guard stop")
     look = str(on.get("theme"))
