@@ -47,23 +47,20 @@ def feasibility(
     if target_ms:
         traces.append(_contour(grid, grid["time_ms"], target_ms, "#d55e00", f"{target_ms:g} ms", "dash"))
     if grid.get("here"):
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "now",
-                "x": [grid["here"][0]],
-                "y": [grid["here"][1]],
-                "marker": {
-                    "size": 12,
-                    "symbol": "circle-open",
-                    "color": colours.accent,
-                    "line": {"width": 3},
-                },
-                "hovertemplate": "this scenario<extra></extra>",
-            }
-        )
+        traces.append(_now(grid["here"], colours.accent))
     return {"data": traces, "layout": _layout(grid, x_title, colours)}
+
+
+def _now(here: tuple[float, float], colour: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "now",
+        "x": [here[0]],
+        "y": [here[1]],
+        "marker": {"size": 12, "symbol": "circle-open", "color": colour, "line": {"width": 3}},
+        "hovertemplate": "this scenario<extra></extra>",
+    }
 
 
 def _layout(grid: dict[str, Any], x_title: str, colours: Any) -> dict[str, Any]:

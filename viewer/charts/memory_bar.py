@@ -55,17 +55,7 @@ def memory_bar(accounts: Sequence[tuple[str, Any]], theme: str = "light") -> Fig
             annotations=notes,
             margin={"l": 8, "r": 12, "t": 38, "b": 64},
             showlegend=True,
-            legend={
-                "orientation": "h",
-                "x": 0,
-                "y": 0,
-                "yref": "container",
-                "yanchor": "bottom",
-                "traceorder": "normal",
-                "font": {"size": 11, "color": colours.muted},
-                "itemclick": False,
-                "itemdoubleclick": False,
-            },
+            legend=_legend(colours.muted),
             xaxis=axis(colours, "device memory (GiB)", range=[0, top * 1.06], rangemode="tozero"),
             yaxis={
                 "automargin": True,
@@ -75,6 +65,20 @@ def memory_bar(accounts: Sequence[tuple[str, Any]], theme: str = "light") -> Fig
             },
             uirevision="memory",
         ),
+    }
+
+
+def _legend(colour: str) -> dict[str, Any]:
+    return {
+        "orientation": "h",
+        "x": 0,
+        "y": 0,
+        "yref": "container",
+        "yanchor": "bottom",
+        "traceorder": "normal",
+        "font": {"size": 11, "color": colour},
+        "itemclick": False,
+        "itemdoubleclick": False,
     }
 
 

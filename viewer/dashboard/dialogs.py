@@ -37,6 +37,24 @@ def register(app: Dash) -> None:
         State("files", "data"),
         prevent_initial_call=True,
     )(copies)
+    _register_drop(app)
+    app.clientside_callback(
+        ClientsideFunction("app", "askCell"),
+        Output("question", "data"),
+        Input("ops", "cellClicked"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "askAgain"),
+        Output("question", "data", allow_duplicate=True),
+        Input("scenario", "data"),
+        State("explain", "opened"),
+        State("question", "data"),
+        prevent_initial_call=True,
+    )
+
+
+def _register_drop(app: Dash) -> None:
     app.callback(
         Output("files", "data"),
         Output("model", "value", allow_duplicate=True),
@@ -61,20 +79,6 @@ def register(app: Dash) -> None:
         Input("header", "data"),
         State("files", "data"),
         State("model", "data"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(
-        ClientsideFunction("app", "askCell"),
-        Output("question", "data"),
-        Input("ops", "cellClicked"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(
-        ClientsideFunction("app", "askAgain"),
-        Output("question", "data", allow_duplicate=True),
-        Input("scenario", "data"),
-        State("explain", "opened"),
-        State("question", "data"),
         prevent_initial_call=True,
     )
 

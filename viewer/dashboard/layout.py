@@ -187,6 +187,23 @@ def register(app: Dash) -> None:
         State("meta", "data"),
         State("scenario", "data"),
     )
+    _register_routes(app)
+    app.clientside_callback(
+        ClientsideFunction("app", "applyTheme"),
+        Output("mantine", "forceColorScheme"),
+        Input("theme", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("app", "fanErrors"),
+        *[Output(field, "error") for field in FIELDS if field != "phase"],
+        Output("banner", "children"),
+        Input("errors", "data"),
+    )
+    _register_buttons(app)
+    dialogs.register(app)
+
+
+def _register_routes(app: Dash) -> None:
     app.clientside_callback(
         ClientsideFunction("app", "address"),
         Output("main", "data-state"),
@@ -210,19 +227,6 @@ def register(app: Dash) -> None:
         Input("compact", "data"),
         Input("url", "pathname"),
     )
-    app.clientside_callback(
-        ClientsideFunction("app", "applyTheme"),
-        Output("mantine", "forceColorScheme"),
-        Input("theme", "data"),
-    )
-    app.clientside_callback(
-        ClientsideFunction("app", "fanErrors"),
-        *[Output(field, "error") for field in FIELDS if field != "phase"],
-        Output("banner", "children"),
-        Input("errors", "data"),
-    )
-    _register_buttons(app)
-    dialogs.register(app)
 
 
 def _register_buttons(app: Dash) -> None:

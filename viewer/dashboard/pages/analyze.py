@@ -52,30 +52,7 @@ def layout() -> list[Any]:
                     _show_switch(),
                     "card-roofline",
                 ),
-                html.Div(
-                    [
-                        card("Memory", [plot("memory", "plot-memory")]),
-                        card(
-                            "Layer",
-                            [
-                                html.Div(
-                                    id="graph",
-                                    className="graph",
-                                    role="group",
-                                    **aria(label="Ops of a layer"),
-                                )
-                            ],
-                            dmc.SegmentedControl(
-                                id="graph-colour",
-                                value="bound",
-                                size="xs",
-                                data=["bound", "time"],
-                                **aria(label="Colour of the graph"),
-                            ),
-                        ),
-                    ],
-                    className="side",
-                ),
+                _side(),
             ],
             className="grid-main",
         ),
@@ -83,6 +60,33 @@ def layout() -> list[Any]:
         card("Ops", [table()], _table_tools(), "card-table"),
         dcc.Store(id="graph-data"),
     ]
+
+
+def _side() -> Any:
+    return html.Div(
+        [
+            card("Memory", [plot("memory", "plot-memory")]),
+            card(
+                "Layer",
+                [
+                    html.Div(
+                        id="graph",
+                        className="graph",
+                        role="group",
+                        **aria(label="Ops of a layer"),
+                    )
+                ],
+                dmc.SegmentedControl(
+                    id="graph-colour",
+                    value="bound",
+                    size="xs",
+                    data=["bound", "time"],
+                    **aria(label="Colour of the graph"),
+                ),
+            ),
+        ],
+        className="side",
+    )
 
 
 def _paint_controls() -> Any:
@@ -201,6 +205,17 @@ def register(app: Dash) -> None:
         Input("selected", "data"),
         Input("roofline", "figure"),
     )
+    _register_paint(app)
+    app.clientside_callback(
+        ClientsideFunction("app", "filterTable"),
+        Output("ops", "dashGridOptions"),
+        Input("table-search", "value"),
+        State("ops", "dashGridOptions"),
+        prevent_initial_call=True,
+    )
+
+
+def _register_paint(app: Dash) -> None:
     app.clientside_callback(
         ClientsideFunction("app", "paint"),
         Output("extra", "data", allow_duplicate=True),
@@ -220,13 +235,6 @@ def register(app: Dash) -> None:
         ClientsideFunction("app", "showPaint"),
         Output("paint-rules", "data-shown"),
         Input("extra", "data"),
-    )
-    app.clientside_callback(
-        ClientsideFunction("app", "filterTable"),
-        Output("ops", "dashGridOptions"),
-        Input("table-search", "value"),
-        State("ops", "dashGridOptions"),
-        prevent_initial_call=True,
     )
 
 
