@@ -42,7 +42,7 @@ def pareto(
             "x": [p["x"] for p in points],
             "y": [p["y"] for p in points],
             "text": [p["label"] for p in points],
-            "textposition": [_side(p, points) for p in points],
+            "textposition": _sides(points),
             "textfont": {"size": 11, "color": colours.ink},
             "customdata": [p["hover"] for p in points],
             "hovertemplate": "%{customdata}<extra></extra>",
@@ -69,11 +69,26 @@ def pareto(
     }
 
 
-def _side(point: dict[str, Any], points: Sequence[dict[str, Any]]) -> str:
-    """Labels of the right-hand half stand to their left; neighbours alternate above and below."""
-    xs = [p["x"] for p in points if p["x"] is not None]
-    low, high = min(xs, default=0.0), max(xs, default=1.0)
-    place = 0.0 if point["x"] is None or high <= low else (point["x"] - low) / (high - low)
-    order = sorted((p for p in points if p["y"] is not None), key=lambda p: -p["y"])
-    rank = order.index(point) if point in order else 0
-    return f"{'bottom' if rank % 2 else 'top'} {'left' if place > 0.5 else 'right'}"
+def _sides(points: Sequence[dict[str, Any]]) -> list[str]:
+    """Where each label stands: away from the middle of the points, and no two near ones on the same spot.
+
+    Points nearer than 8 % of the width and 6 % of the height to an earlier one take the next free of six places.
+    """
+    known = [p for p in points if p["x"] is not None and p["y"] is not None]
+    width = max((p["x"] for p in known), default=1.0) - min(0.0, *(p["x"] for p in known)) if known else 1.0
+    height = max((p["y"] for p in known), default=1.0) or 1.0
+    middle = 0.5 * (max((p["x"] for p in known), default=0.0) + min((p["x"] for p in known), default=0.0))
+    places: list[str] = []
+    for index, point in enumerate(points):
+        if point not in known:
+            places.append("top right")
+            continue
+        side, other = ("left", "right") if point["x"] > middle else ("right", "left")
+        free = [f"{level} {one}" for one in (side, other) for level in ("middle", "bottom", "top")]
+        for earlier, taken in zip(points[:index], places, strict=True):
+            near_x = earlier in known and abs(earlier["x"] - point["x"]) < 0.25 * (width or 1.0)
+            near_y = earlier in known and abs(earlier["y"] - point["y"]) < 0.07 * height
+            if near_x and near_y and taken in free and len(free) > 1:
+                free.remove(taken)
+        places.append(free[0])
+    return places

@@ -129,12 +129,13 @@ def roof_annotations(
         note = _text(text, y / dram["value"] * 1.15, y, theme, True, "left", _about(dram))
         notes.append(note | {"yanchor": "top"})
     if dram and not compact:
-        for roof in (r for r in flats if r["used"] and r["unit"] == "tensor"):
-            ridge = roof["value"] / dram["value"]
+        ridges = sorted({r["value"] / dram["value"] for r in flats if r["used"] and r["unit"] == "tensor"})
+        for index, ridge in enumerate(ridges):
             text = f"ridge {significant(ridge)} FLOP/B"
-            notes.append(
-                _text(text, ridge, y_span[0] * 1.05, theme, False, "left", "from here on compute binds")
-            )
+            y = (
+                y_span[0] * 1.05 * (y_span[1] / y_span[0]) ** (index * 17 / 440)
+            )  # one line of text higher each
+            notes.append(_text(text, ridge, y, theme, False, "left", "from here on compute binds"))
     return notes
 
 

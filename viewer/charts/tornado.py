@@ -10,8 +10,12 @@ from viewer.charts.palette import theme_of
 
 
 def tornado(rows: Sequence[dict[str, Any]], theme: str = "light") -> Figure:
-    """``rows``: resource, change, time_s, slower_s, faster_s (seconds), as ``sensitivity`` gives them."""
+    """``rows``: resource, change, time_s, slower_s, faster_s (seconds), as ``sensitivity`` gives them.
+
+    A resource that changes nothing has no row.
+    """
     colours = theme_of(theme)
+    rows = [row for row in rows if _tells(row)] or rows[:1]
     names = [row["resource"] for row in rows]
     change = rows[0]["change"] if rows else 0.1
     traces = []
@@ -46,3 +50,9 @@ def tornado(rows: Sequence[dict[str, Any]], theme: str = "light") -> Figure:
             legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 11}},
         ),
     }
+
+
+def _tells(row: dict[str, Any]) -> bool:
+    """Whether the resource changes the time at all (by 0.01 % or more)."""
+    now = row["time_s"]
+    return bool(now) and max(abs(row[key] / now - 1) for key in ("slower_s", "faster_s")) >= 1e-4

@@ -9,6 +9,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, html, no_update
 
+from viewer.analysis import Analysis
 from viewer.charts.base import amount, seconds
 from viewer.dashboard.controls import compressions
 from viewer.dashboard.files import key_of
@@ -20,6 +21,8 @@ NAME, TITLE, PATH = "plan", "Plan", "/plan"
 #: Settings that are tried for linear layers unless the visitor says otherwise; the first is "as it is".
 CANDIDATES = ["w16a16", "w8a16", "w8a8-int8", "w4a16-g128", "w3a16-g128"]
 MAX_CANDIDATES = 8
+#: Without a budget: this share of the memory that the first setting needs, so that there is a plan to look at.
+SHARE = 0.6
 TITLES = {
     "layer_count": "count",
     "memory_bytes_change": "memory",
@@ -34,7 +37,7 @@ def layout() -> list[Any]:
         html.H1("Plan"),
         html.P(
             "Chooses formats per block of layers and for the cache, so that the budgets hold and the error is least."
-            " Without a budget: what fits the device’s memory.",
+            " Without a budget: 60 % of the memory that the first setting needs.",
             className="lead",
         ),
         card("Budgets", [_controls()]),
@@ -134,7 +137,12 @@ def update(
         chosen = texts(candidates, MAX_CANDIDATES)
         if not chosen:
             raise InputError("choose at least one setting")
-        found = plan(scenario_of(on.get("flat"), files), candidates=chosen, blocks=8, front=8, **budgets)
+        scenario = scenario_of(on.get("flat"), files)
+        if not any(budgets.values()):
+            budgets["memory_bytes"] = (
+                SHARE * Analysis(scenario.with_(compression=chosen[0])).memory.total_bytes
+            )
+        found = plan(scenario, candidates=chosen, blocks=8, front=8, **budgets)
     except InputError as error:
         return html.Span(str(error), className="guard stop"), "", no_update, [], no_update, "", True
     rows = [{**_plain(row), "id": str(i)} for i, row in enumerate(found.rows)]
@@ -142,7 +150,7 @@ def update(
     columns = [column(name, TITLES.get(name, name), **_form(name)) for name in names]
     return (
         sentence(found),
-        [html.Div(note) for note in found.notes],
+        [html.Div(note) for note in (*_asked(found.budgets), *found.notes)],
         found.chart(str(on.get("theme"))),
         rows,
         columns or _columns(),
@@ -157,6 +165,15 @@ def _budget(name: str, value: Any, factor: float) -> float | None:
     if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         raise InputError(f"{name}: a number above 0, or nothing")
     return value * factor
+
+
+def _asked(budgets: dict[str, float]) -> list[str]:
+    """The budgets in words."""
+    words = [
+        f"{name.split('_')[0]} ≤ {amount(v, 'B') if 'bytes' in name else seconds(v)}"
+        for name, v in budgets.items()
+    ]
+    return [f"Planned for {', '.join(words)}."] if words else []
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, dcc, html, no_update
 
+from viewer.charts.ladder import RUNGS, ladder
 from viewer.charts.residuals import residuals
+from viewer.dashboard import scores
 from viewer.dashboard.dialogs import decoded
-from viewer.dashboard.widgets import card, column, export_button, grid, plot
+from viewer.dashboard.widgets import aria, card, column, export_button, grid, plot
 from viewer.errors import InputError
 
 NAME, TITLE, PATH = "validation", "Validation", "/validation"
@@ -23,20 +26,85 @@ def layout() -> list[Any]:
     return [
         html.H1("Validation"),
         html.P(
-            "How far predictions are from measurements. Drop a table of measured kernels (CSV: hardware, op, shapes,"
-            " time_us) and see each prediction beside its measurement; nothing of it is kept.",
+            "How far predictions are from measurements: the calibrations that ship, scored on shapes that were left"
+            " out, and your own measurements.",
             className="lead",
         ),
-        dcc.Upload(
-            html.Div("Drop or choose a CSV of measured kernels", className="drop"),
-            id="measurements",
-            max_size=4 * 2**20,
-            className="upload",
+        card(
+            "Shipped calibrations",
+            [
+                html.P(id="calibrated-answer", className="answer", role="status"),
+                plot("calibrated-chart", "plot-tall"),
+                grid("calibrated-table", _class_columns(), (), "320px"),
+            ],
+            html.Div([*_selects(), export_button("calibrated-table")], className="row-tools"),
         ),
-        html.P(id="validation-note", className="answer", role="status"),
-        card("Measured against predicted", [plot("validation-chart", "plot-medium")]),
-        card("Scores", [grid("validation-scores", _columns())], export_button("validation-scores")),
-        card("Calibrated devices", [html.Div(id="calibrated")]),
+        card(
+            "Your measurements",
+            [
+                html.P(
+                    "A table of measured kernels (CSV: hardware, op, shapes, time_us): each prediction beside its"
+                    " measurement. Nothing of it is kept.",
+                    className="hint",
+                ),
+                dcc.Upload(
+                    html.Div("Drop or choose a CSV of measured kernels", className="drop"),
+                    id="measurements",
+                    max_size=4 * 2**20,
+                    className="upload",
+                ),
+                html.P(id="validation-note", className="answer", role="status"),
+            ],
+        ),
+        html.Div(
+            [
+                card("Measured against predicted", [plot("validation-chart", "plot-medium")]),
+                card("Scores", [grid("validation-scores", _columns())], export_button("validation-scores")),
+            ],
+            id="validation-dropped",
+            hidden=True,
+        ),
+    ]
+
+
+def _selects() -> list[Any]:
+    names = scores.devices()
+    first = names[0] if names else ""
+    ops = scores.ops_of(first) if first else ()
+    return [
+        dmc.Select(
+            id="calibrated-device",
+            data=list(names),
+            value=first,
+            allowDeselect=False,
+            size="xs",
+            w=190,
+            **aria(label="Calibrated device"),
+        ),
+        dmc.Select(
+            id="calibrated-op",
+            data=list(ops),
+            value=ops[0] if ops else "",
+            allowDeselect=False,
+            size="xs",
+            w=170,
+            **aria(label="Kind of op"),
+        ),
+    ]
+
+
+def _class_columns() -> list[dict[str, Any]]:
+    rungs = [column(rung, f"{rung} {word}", "share", width=150) for rung, (word, _, _) in RUNGS.items()]
+    return [
+        column("label", "kernel class", minWidth=230, flex=1),
+        column("points", "points", "count", width=90),
+        column("groups", "shapes", "count", width=90),
+        *rungs,
+        column("median", "M3 median", "share", width=110),
+        column("p90", "M3 90 %", "share", width=100),
+        column("bias", "M3 bias", "share", width=100),
+        column("created", "made", width=110),
+        column("source", "measured by", minWidth=170, tooltipField="source"),
     ]
 
 
@@ -61,14 +129,20 @@ def register(app: Dash) -> None:
         Output("validation-note", "children"),
         Output("validation-chart", "figure"),
         Output("validation-scores", "rowData"),
+        Output("validation-dropped", "hidden"),
         Input("measurements", "contents"),
         Input("on-validation", "data"),
         prevent_initial_call=True,
     )(update)
     app.callback(
-        Output("calibrated", "children"),
+        Output("calibrated-answer", "children"),
+        Output("calibrated-chart", "figure"),
+        Output("calibrated-table", "rowData"),
+        Output("calibrated-op", "data"),
+        Output("calibrated-op", "value"),
         Input("on-validation", "data"),
-        State("calibrated", "children"),
+        Input("calibrated-device", "value"),
+        Input("calibrated-op", "value"),
         prevent_initial_call=True,
     )(calibrated)
 
@@ -77,11 +151,11 @@ def update(contents: Any, on: Any) -> tuple[Any, ...]:
     """Scores of a dropped table."""
     theme = on.get("theme") if isinstance(on, dict) else "light"
     if not contents:
-        return "", residuals([], str(theme)), []
+        return "", no_update, [], True
     try:
         found = scored(decoded(contents))
     except InputError as error:
-        return html.Span(str(error), className="guard stop"), residuals([], str(theme)), []
+        return html.Span(str(error), className="guard stop"), no_update, [], True
     rows = [
         {
             "group": row["op"],
@@ -95,7 +169,7 @@ def update(contents: Any, on: Any) -> tuple[Any, ...]:
     note = f"{len(rows):,} kernels scored: mean error {100 * found.mape:.1f} % (without tiny ones)."
     if skipped:
         note += f" {skipped:,} rows skipped: {', '.join(list(found.skipped)[:3])}."
-    return note, residuals(rows, str(theme)), score_rows(found.scores)
+    return note, residuals(rows, str(theme)), score_rows(found.scores), False
 
 
 def scored(text: str) -> Any:
@@ -120,23 +194,21 @@ def score_rows(scores: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def calibrated(_on: Any, shown: Any) -> Any:
-    """Devices that ship with a calibration, and what it is worth by leave-one-group-out."""
-    if shown:
-        return no_update
-    from viewer.calibration.lookup import shipped_by_hardware
-
-    book = shipped_by_hardware()
-    if not book:
-        return html.P(
-            "No device ships with a calibration in this version: times are bounds.", className="empty"
-        )
-    body = []
-    for name, one in sorted(book.items()):
-        ops: dict[str, int] = {}
-        for fit in one.classes:
-            ops[fit.op] = ops.get(fit.op, 0) + 1
-        words = ", ".join(f"{op} ({count})" for op, count in sorted(ops.items()))
-        body.append(html.Tr([html.Td(name), html.Td(words), html.Td(one.created), html.Td(one.note or "–")]))
-    head = html.Thead(html.Tr([html.Th(w) for w in ("device", "kernels (classes)", "made", "note")]))
-    return html.Table([head, html.Tbody(body)], className="plain")
+def calibrated(on: Any, device: Any, op: Any) -> tuple[Any, ...]:
+    """Left-out errors of the classes of a device that ships with a calibration."""
+    if not isinstance(on, dict):
+        return (no_update,) * 5
+    if not scores.devices():
+        empty = "No device ships with a calibration in this version: times are bounds."
+        return empty, no_update, [], [], None
+    name = device if device in scores.devices() else scores.devices()[0]
+    ops = scores.ops_of(name)
+    kind = op if op in ops else ops[0]
+    rows = scores.score_rows(name, kind)
+    return (
+        scores.sentence(rows),
+        ladder(rows, str(on.get("theme")), bool(on.get("compact"))),
+        rows,
+        list(ops),
+        kind,
+    )

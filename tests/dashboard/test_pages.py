@@ -1,0 +1,86 @@
+"""Pages that show something before anything is asked: scores of the calibrations, a finished plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from viewer.analysis import Analysis
+from viewer.charts.ladder import RUNGS, ladder
+from viewer.charts.pareto import pareto
+from viewer.charts.roofline import roofline
+from viewer.charts.tornado import tornado
+from viewer.dashboard import scores
+from viewer.dashboard.pages import plan, validation
+from viewer.dashboard.state import FIRST, scenario_of
+from viewer.dashboard.view import roofs_for
+
+ON = {"flat": FIRST, "theme": "light"}
+
+
+def test_scores_are_those_of_the_files() -> None:
+    """Every class of every shipped file has a row; errors are the files' per cent as shares."""
+    from viewer.calibration.store import shipped
+
+    assert sum(len(scores.score_rows(name)) for name in scores.devices()) == sum(
+        len(one.classes) for one in shipped()
+    )
+    fit = next(fit for one in shipped() if one.hardware == "nvidia/h100-sxm" for fit in one.of("gemm"))
+    row = next(r for r in scores.score_rows("nvidia/h100-sxm", "gemm") if r["points"] == fit.points)
+    assert row["M3"] == pytest.approx(fit.scores["M3"]["non_tiny"] / 100)
+
+
+def test_validation_is_never_empty() -> None:
+    answer, figure, rows, ops, op = validation.calibrated(ON, None, None)
+    assert op == "gemm"
+    assert op in ops
+    assert len(rows) == len(scores.score_rows(scores.devices()[0], "gemm"))
+    assert "kernel classes" in answer
+    assert [t["name"][:2] for t in figure["data"][1:]] == list(RUNGS)
+    for device in scores.devices():
+        for kind in scores.ops_of(device):
+            assert validation.calibrated(ON, device, kind)[4] == kind
+
+
+def test_a_class_without_a_score_has_no_point() -> None:
+    rows = [{"label": "a", "points": 3, "M0": 0.5, "M1": None, "M2": None, "M3": 0.1}]
+    figure = ladder(rows)
+    assert [t["x"] for t in figure["data"][1:]] == [[50.0], [None], [None], [10.0]]
+    assert scores.sentence([]) == "No class of this kind has a score."
+
+
+def test_without_a_budget_there_is_a_plan() -> None:
+    """60 % of what W16A16 needs: the plan's memory is at most that."""
+    answer, notes, figure, rows, _columns, text, disabled = plan.update(
+        0, ON, None, None, None, plan.CANDIDATES, {}
+    )
+    whole = Analysis(scenario_of({**FIRST, "compression": "w16a16"})).memory.total_bytes
+    assert answer.startswith("memory 43.2 GB")
+    assert "Planned for memory" in str(notes[0])
+    assert rows
+    assert text
+    assert not disabled
+    assert figure["data"]
+    after = float(answer.split("→ ")[1].split(" GB")[0])
+    assert after * 1e9 <= plan.SHARE * whole * 1.005  # three digits in the sentence
+
+
+def test_ridges_of_two_formats_stand_one_above_the_other() -> None:
+    result = Analysis(scenario_of({**FIRST, "compression": "w8a8-int8"}))
+    notes = roofline(result.rows, roofs_for(result))["layout"]["annotations"]
+    ridges = [n for n in notes if "ridge" in n["text"]]
+    assert len(ridges) == 2
+    assert len({n["y"] for n in ridges}) == 2
+
+
+def test_neighbours_have_labels_on_different_sides() -> None:
+    points = [{"label": n, "x": 30.0, "y": 10.0 + i / 10, "hover": n} for i, n in enumerate("abcdef")]
+    places = pareto(points, "x", "y")["data"][1]["textposition"]
+    assert len(set(places)) == 6
+
+
+def test_the_tornado_leaves_out_what_changes_nothing() -> None:
+    row = {"change": 0.1, "time_s": 1.0}
+    rows = [row | {"resource": "a", "slower_s": 1.1, "faster_s": 0.9}]
+    rows.append(row | {"resource": "b", "slower_s": 1.0, "faster_s": 1.0})
+    assert tornado(rows)["data"][0]["y"] == ["a"]
+    assert tornado(rows[1:])["data"][0]["y"] == ["b"]
