@@ -103,6 +103,7 @@ def watch(page: Any, site: str) -> Iterator[Watch]:
     """A watched page; fails the test on any page error, console error or request that leaves the machine."""
     seen = Watch(page, site)
     page.set_default_timeout(90_000)  # a loaded machine is no failure; an error is
+    page.add_init_script("try { localStorage.setItem('roofline-tour', 'closed') } catch (e) {}")
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
     page.on(

@@ -10,7 +10,8 @@ from viewer.charts.pareto import pareto
 from viewer.charts.roofline import roofline
 from viewer.charts.tornado import tornado
 from viewer.dashboard import scores
-from viewer.dashboard.pages import plan, validation
+from viewer.dashboard.pages import analyze, plan, validation
+from viewer.dashboard.paths import op_paths
 from viewer.dashboard.state import FIRST, scenario_of
 from viewer.dashboard.view import roofs_for
 
@@ -84,3 +85,29 @@ def test_the_tornado_leaves_out_what_changes_nothing() -> None:
     rows.append(row | {"resource": "b", "slower_s": 1.0, "faster_s": 1.0})
     assert tornado(rows)["data"][0]["y"] == ["a"]
     assert tornado(rows[1:])["data"][0]["y"] == ["b"]
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode", "generate"])
+def test_a_path_goes_through_the_scenario(phase: str) -> None:
+    """At a batch of the path the op's point is the path's: the same formulas, one at a time."""
+    flat = {"model": "llama-2-13b", "hardware": "nvidia/a6000", "phase": phase, "batch": 64}
+    flat |= {"output": 1} if phase == "generate" else {}
+    result = Analysis(scenario_of(flat))
+    paths = op_paths(result)
+    assert 3 <= len(paths) <= 10
+    for path in paths:
+        row = next(r for r in result.rows if (r["phase"], r["name"]) == (path["phase"], path["name"]))
+        at = path["batch"].index(64)
+        flops = row["matmul_flops"] + row["vector_flops"]
+        assert path["x"][at] == pytest.approx(flops / row["dram_bytes"], rel=1e-3)
+        assert path["y"][at] == pytest.approx(flops / row["time_s"], rel=1e-3)
+        assert path["x"][0] <= path["x"][-1] * (1 + 1e-9)
+
+
+def test_paths_are_drawn_on_demand() -> None:
+    off = analyze.update(ON, "both", False, {})[3]
+    on = analyze.update(ON, "decode", True, {})[3]
+    assert not [t for t in off["data"] if t.get("name") == "path"]
+    lines = [t for t in on["data"] if t.get("name") == "path"]
+    assert lines
+    assert all(t["text"] == [2**i for i in range(11)] for t in lines)

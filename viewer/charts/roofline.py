@@ -13,7 +13,7 @@ from typing import Any
 
 from viewer.charts.base import Figure, amount, decades, layout, log_axis, percent, seconds, significant
 from viewer.charts.palette import BOUND_COLOURS, BOUND_LABELS, Theme, shape_of, theme_of, with_alpha
-from viewer.charts.roofline_parts import arrows, label_points, roof_annotations, roof_traces
+from viewer.charts.roofline_parts import arrows, label_points, path_traces, roof_annotations, roof_traces
 
 Row = dict[str, Any]
 #: Diameter in pixels of an op that takes all of its phase's time.
@@ -92,18 +92,22 @@ def roofline(
     baseline: Sequence[Row] = (),
     compact: bool = False,
     labels: bool = True,
+    paths: Sequence[dict[str, Any]] = (),
 ) -> Figure:
     """The figure. ``baseline``: rows of a pinned scenario, drawn hollow with an arrow and the gain to each op.
 
+    ``paths``: where ops go along the batch (phase, name, batch, x, y), as thin lines with a mark at every doubling.
     ``compact``: for a narrow screen (shorter labels, no ridge text). Axes cover whole decades of roofs and points of
     both scenarios, so they hold still while a setting changes.
     """
     colours = theme_of(theme)
     points, before = points_of(rows), points_of(baseline)
     shown = visible_roofs(roofs)
-    x_span, y_span = spans(points + before, shown)
+    along = [{"x": x, "y": y} for path in paths for x, y in zip(path["x"], path["y"], strict=True)]
+    x_span, y_span = spans(points + before + along, shown)
     traces = roof_traces(shown, x_span, colours)
     traces += [_ghosts(before, colours)] if before else []
+    traces += path_traces(paths, colours)
     traces += point_traces(points, colours)
     traces += legend_traces(points)
     traces.append(_selected(colours))

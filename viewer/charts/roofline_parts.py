@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from viewer.charts.base import amount, significant
-from viewer.charts.palette import BOUND_COLOURS, Theme, with_alpha
+from viewer.charts.palette import BOUND_COLOURS, SERIES, Theme, with_alpha
 
 Span = tuple[float, float]
 Note = dict[str, Any]
@@ -73,6 +73,50 @@ def _line(xs: list[float], ys: list[float], axis: str, theme: Theme) -> dict[str
         "showlegend": False,
         "meta": {"roof": axis},
         "line": {"color": theme.ink, "width": 2},
+    }
+
+
+def path_traces(paths: Sequence[dict[str, Any]], theme: Theme) -> list[dict[str, Any]]:
+    """One line per op along the batch, dotted for the prefill; a mark at every batch, named on hover."""
+    lines = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "path",
+            "x": path["x"],
+            "y": path["y"],
+            "text": path["batch"],
+            "hovertemplate": f"{escape(path['name'])} ({escape(path['phase'])}) at batch %{{text}}<br>"
+            "%{x:.3~s} FLOP/B, %{y:.3~s}FLOP/s<extra></extra>",
+            "showlegend": False,
+            "line": {
+                "color": SERIES[index % 7],
+                "width": 1.6,
+                "dash": "dot" if path["phase"] == "prefill" else "solid",
+            },
+            "marker": {"size": 4.5, "color": SERIES[index % 7]},
+        }
+        for index, path in enumerate(paths)
+    ]
+    return (
+        [*lines, _batches(max(paths, key=lambda path: path["x"][-1] / path["x"][0]), theme)] if paths else []
+    )
+
+
+def _batches(path: dict[str, Any], theme: Theme) -> dict[str, Any]:
+    """Every fourth batch as a number beside the path that goes farthest."""
+    places = range(0, len(path["batch"]), 4)
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "name": "batches",
+        "x": [path["x"][i] for i in places],
+        "y": [path["y"][i] for i in places],
+        "text": [f"batch {path['batch'][i]:,}" for i in places],
+        "textposition": "top left",
+        "textfont": {"size": 10.5, "color": theme.muted},
+        "hoverinfo": "skip",
+        "showlegend": False,
     }
 
 

@@ -127,6 +127,11 @@ def _main() -> Any:
     )
 
 
+def _tour_button() -> Any:
+    """Starts assets/tour.js again."""
+    return html.Button("Take the two-minute tour", id="tour-start", className="tool", n_clicks=0)
+
+
 def _dialogs() -> list[Any]:
     rows = [html.Tr([html.Td(html.Kbd(key)), html.Td(what)]) for key, what in KEYS]
     tour = [
@@ -142,7 +147,7 @@ def _dialogs() -> list[Any]:
     close = {"aria-label": "Close"}
     return [
         dmc.Modal(
-            html.Div([html.Div(tour), html.Table(html.Tbody(rows), className="keys")]),
+            html.Div([html.Div(tour), _tour_button(), html.Table(html.Tbody(rows), className="keys")]),
             id="help",
             title="How to read this, and keys",
             size="md",

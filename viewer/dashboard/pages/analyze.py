@@ -14,6 +14,7 @@ from viewer.charts.palette import BOUND_LABELS
 from viewer.charts.roofline import roofline
 from viewer.dashboard import view
 from viewer.dashboard.layer_graph import layer_graph
+from viewer.dashboard.paths import op_paths
 from viewer.dashboard.state import companions, field_of, scenario_of
 from viewer.dashboard.widgets import aria, card, column, data, grid, plot, select
 from viewer.errors import InputError
@@ -49,7 +50,7 @@ def layout() -> list[Any]:
                             className="legend-shapes",
                         ),
                     ],
-                    _show_switch(),
+                    html.Div([_path_switch(), _show_switch()], className="row-tools"),
                     "card-roofline",
                 ),
                 _side(),
@@ -130,6 +131,16 @@ def _show_switch() -> Any:
     )
 
 
+def _path_switch() -> Any:
+    return dmc.Switch(
+        id="paths",
+        label="batch 1 → 1024",
+        checked=False,
+        size="xs",
+        **aria(label="Paths of the main ops as the batch goes from 1 to 1024"),
+    )
+
+
 def _table_tools() -> Any:
     links = [
         html.A("CSV", id="link-csv", href="/data.csv", className="tool"),
@@ -182,6 +193,7 @@ def register(app: Dash) -> None:
         Output("errors", "data"),
         Input("on-analyze", "data"),
         Input("show", "value"),
+        Input("paths", "checked"),
         State("files", "data"),
         prevent_initial_call=True,
     )(update)
@@ -238,7 +250,7 @@ def _register_paint(app: Dash) -> None:
     )
 
 
-def update(on: Any, show: Any, files: Any) -> tuple[Any, ...]:
+def update(on: Any, show: Any, paths: Any, files: Any) -> tuple[Any, ...]:
     """State in, page out. A complaint leaves the last good page and shows one line beside its control."""
     keep = (no_update,) * 7
     if not isinstance(on, dict):
@@ -247,7 +259,9 @@ def update(on: Any, show: Any, files: Any) -> tuple[Any, ...]:
         result = Analysis(scenario_of(on.get("flat"), files))
         others = [row for other in companions(result.scenario) for row in Analysis(other).rows]
         old = _baseline(on.get("base"), files, show)
-        return (*_page(result, others, old, str(on.get("theme")), str(show), bool(on.get("compact"))), {})
+        look = {"theme": str(on.get("theme")), "compact": bool(on.get("compact"))}
+        ways = [path for path in op_paths(result) if show in ("both", path["phase"])] if paths is True else []
+        return (*_page(result, others, old, str(show), look | {"paths": ways}), {})
     except InputError as error:
         return (*keep, {field_of(str(error)): str(error)})
 
@@ -264,20 +278,19 @@ def _page(
     result: Analysis,
     others: list[Any],
     old: tuple[list[Any], Analysis | None],
-    theme: str,
     show: str,
-    compact: bool,
+    look: dict[str, Any],
 ) -> tuple[Any, ...]:
     ghosts, pinned = old
     rows = [row for row in [*result.rows, *others] if show in ("both", row["phase"])]
-    chart = roofline(rows, view.roofs_for(result, others), theme, ghosts, compact)
+    chart = roofline(rows, view.roofs_for(result, others), baseline=ghosts, **look)
     accounts = [("now", result.memory)] + ([("baseline", pinned.memory)] if pinned else [])
     return (
         view.headline(result),
         figure_cards(view.figures(result), view.figures(pinned) if pinned else [], view.shares(result)),
         guard_lines(view.guards(result)),
         chart,
-        memory_bar(accounts, theme),
+        memory_bar(accounts, look["theme"]),
         view.table_rows(result),
         layer_graph(result),
     )
