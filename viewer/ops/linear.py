@@ -65,7 +65,7 @@ def linear_cost(op: Linear, step: Step) -> OpCost:
     if op.unpack_flops:
         cost.vector_flops = cost.vector_flops + op.unpack_flops * np.ceil(rows / UNPACK_TILE_ROWS)
     if op.zeros:
-        skip_columns(op, cost, 1.0 - np.power(op.zeros, rows))
+        skip_columns(op, cost, 1.0 - np.power(op.zeros, rows), np.greater(rows, 0.0) * 1.0)
     return cost
 
 
