@@ -46,7 +46,7 @@
       if (params.get("s")) {
         try { flat = flatten(JSON.parse(params.get("s"))); } catch (e) { flat = { model: "?" }; }
       }
-      for (const [key, text] of params) if (!["s", "pin", "base"].includes(key)) flat[key] = value(text);
+      for (const [key, text] of params) if (!["s", "pin", "base", "set"].includes(key)) flat[key] = value(text);
       const tail = [base ? parse(base) : null, pins, theme, compact];
       if (!Object.keys(flat).length) return [...fields.map(NO), {}, ...tail];
       const extra = {};
@@ -76,11 +76,12 @@
     },
 
     /* State -> address, one way. */
-    address(flat, base, pins) {
+    address(flat, base, pins, path, settings) {
       if (!flat) return dc.no_update;
       const parts = [encode(flat)];
       if (base) parts.push("base=" + encodeURIComponent(encode(base)));
       for (const pin of pins || []) parts.push("pin=" + encodeURIComponent(encode(pin)));
+      if (settings) parts.push("set=" + encodeURIComponent(settings).replace(/%2C/g, ",").replace(/%21/g, "!"));
       const query = parts.join("&");
       history.replaceState(history.state, "", window.location.pathname + "?" + query);
       const here = encode(flat);
@@ -266,6 +267,7 @@
       return [Math.max(1, Math.round(point.y)), Math.max(1, length), length];
     },
     sweepRange(axis) {
+      if (dc.settings.axis === axis) { dc.settings.axis = null; return [dc.no_update, dc.no_update]; }
       return axis === "batch" ? [1, 1024] : axis === "output" ? [2, 4096] : [64, 131072];
     },
     clearPins() {

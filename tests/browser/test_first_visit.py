@@ -71,3 +71,25 @@ def test_paths_of_the_batch(watch: Any) -> None:
     names = page.evaluate("() => document.querySelector('#roofline .js-plotly-plot').data.map((t) => t.name)")
     assert names.count("path") >= 3
     assert watch.axe() == []
+
+
+def test_settings_of_the_pages_are_in_the_link(watch: Any) -> None:
+    query = (
+        "set=sweep-axis~prompt!sweep-from~200!sweep-to~4000!sweep-settings~w16a16,w4a16-g128!plan-memory~20"
+    )
+    page = watch.page
+    page.set_default_timeout(30_000)
+    page.goto(f"{watch.site}/sweep?model=llama-2-13b&hardware=nvidia/a6000&phase=generate&{query}")
+    page.wait_for_selector("#sweep-from")
+    page.wait_for_timeout(2500)
+    assert page.input_value("#sweep-from") == "200"
+    page.wait_for_timeout(800)
+    assert page.input_value("#sweep-to") == "4,000"
+    assert page.input_value("#plan-memory") == "20"
+    for part in ("sweep-axis~prompt", "sweep-from~200", "sweep-settings~w16a16,w4a16-g128", "plan-memory~20"):
+        assert part in page.url
+    page.fill("#sweep-to", "8000")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(800)
+    assert "sweep-to~8000" in page.url
+    assert "solve-" not in page.url

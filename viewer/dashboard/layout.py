@@ -7,7 +7,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 
-from viewer.dashboard import dialogs
+from viewer.dashboard import dialogs, settings
 from viewer.dashboard.controls import FIELDS, panel
 from viewer.dashboard.pages import PAGES
 from viewer.dashboard.state import HEAD, LENGTHS, defaults
@@ -60,6 +60,7 @@ def _stores() -> list[Any]:
         *[dcc.Store(id=f"on-{page.NAME}") for page in PAGES],
         dcc.Store(id="question"),
         dcc.Store(id="header"),
+        dcc.Store(id="settings", data=""),
         dcc.Store(
             id="meta",
             data={
@@ -68,6 +69,7 @@ def _stores() -> list[Any]:
                 "head": HEAD,
                 "lengths": list(LENGTHS),
                 "pages": {page.PATH: page.NAME for page in PAGES},
+                "settings": settings.starts(PAGES),
             },
         ),
     ]
@@ -206,6 +208,7 @@ def register(app: Dash) -> None:
     )
     _register_buttons(app)
     dialogs.register(app)
+    settings.register(app)
 
 
 def _register_routes(app: Dash) -> None:
@@ -216,6 +219,7 @@ def _register_routes(app: Dash) -> None:
         Input("baseline", "data"),
         Input("pins", "data"),
         Input("url", "pathname"),
+        Input("settings", "data"),
     )
     app.clientside_callback(
         ClientsideFunction("app", "showPage"),

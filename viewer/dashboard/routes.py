@@ -86,7 +86,7 @@ def _csv(result: Analysis) -> str:
 
 def _answer(build: Any) -> Response:
     """The file of the scenario in the query string, or its complaint in one line."""
-    flat = {k: v for k, v in request.args.items() if k not in ("theme", "base", "pin")}
+    flat = {k: v for k, v in request.args.items() if k not in ("theme", "base", "pin", "set")}
     try:
         result = Analysis(scenario_of(flat))
         text, kind, ending = build(result)
