@@ -10,10 +10,13 @@ from viewer.charts.pareto import pareto
 from viewer.charts.roofline import roofline
 from viewer.charts.tornado import tornado
 from viewer.dashboard import scores
-from viewer.dashboard.pages import analyze, plan, validation
+from viewer.dashboard.pages import PAGES, analyze, plan, validation
 from viewer.dashboard.paths import op_paths
+from viewer.dashboard.price import priced
+from viewer.dashboard.settings import SETTINGS, starts
 from viewer.dashboard.state import FIRST, scenario_of
 from viewer.dashboard.view import roofs_for
+from viewer.errors import InputError
 
 ON = {"flat": FIRST, "theme": "light"}
 
@@ -111,3 +114,25 @@ def test_paths_are_drawn_on_demand() -> None:
     lines = [t for t in on["data"] if t.get("name") == "path"]
     assert lines
     assert all(t["text"] == [2**i for i in range(11)] for t in lines)
+
+
+def test_a_price_is_met_from_a_batch_on() -> None:
+    """cost = price / 3600 / tokens_per_s x 10^6: checked at the batch found and at the one before it."""
+    scenario = scenario_of({**FIRST, "prompt": 256})
+    found = priced(scenario, 2.0, 4.0)
+    batch = found.rows[0]["answer"]
+    assert batch is not None
+    costs = dict(zip(found.series[0]["x"], found.series[0]["y"], strict=True))
+    for at in (1, int(batch)):
+        flat = {**FIRST, "prompt": 256, "batch": at}
+        rate = Analysis(scenario_of(flat)).totals.tokens_per_s
+        assert costs[at] == pytest.approx(2.0 / 3600 / rate * 1e6, rel=1e-4)
+    assert costs[int(batch)] <= 4.0 < costs[1]
+    assert priced(scenario, 2.0, 1e-6).sentence.startswith("None")
+    with pytest.raises(InputError, match="price"):
+        priced(scenario, None, 4.0)
+
+
+def test_every_setting_of_the_link_has_a_control() -> None:
+    assert {one["id"] for one in starts(PAGES)} == set(SETTINGS)
+    assert next(one["start"] for one in starts(PAGES) if one["id"] == "plan-candidates") == plan.CANDIDATES

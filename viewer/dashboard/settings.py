@@ -14,7 +14,7 @@ SETTINGS: dict[str, str] = {
     "compare-with": "value",
     **{f"sweep-{name}": "value" for name in ("axis", "from", "to", "figure", "settings")},
     "map-target": "value",
-    **{f"solve-{name}": "value" for name in ("unknown", "condition", "value", "against")},
+    **{f"solve-{name}": "value" for name in ("unknown", "condition", "value", "against", "price")},
     **{f"plan-{name}": "value" for name in ("memory", "tpot", "ttft", "candidates")},
 }
 

@@ -41,6 +41,7 @@ CONDITIONS: dict[str, str] = {
     "compute-bound": "it is compute-bound",
     "memory-bound": "it is memory-bound",
     "pay-off": "it gains less than × value",
+    "cost": "10⁶ tokens cost ≤ value ($)",
 }
 #: A gain below this is "does not help any more".
 HELPS = 1.05

@@ -13,6 +13,7 @@ from viewer.charts.sweep_lines import sweep_lines
 from viewer.charts.tornado import tornado
 from viewer.dashboard import studies
 from viewer.dashboard.controls import compressions
+from viewer.dashboard.price import Priced, priced
 from viewer.dashboard.state import field_of, scenario_of, texts
 from viewer.dashboard.widgets import aria, card, column, export_button, grid, plot, select
 from viewer.errors import InputError
@@ -98,8 +99,9 @@ def _solve_controls() -> Any:
         [
             select("solve-unknown", "Largest or smallest", list(studies.UNKNOWNS), "batch", w=150),
             select("solve-condition", "so that", studies.condition_options(), "fits", w=230),
+            dmc.NumberInput(id="solve-value", label="value (ms, × or $)", value=50, min=0, size="xs", w=150),
             dmc.NumberInput(
-                id="solve-value", label="value (ms, or × gain)", value=50, min=0, size="xs", w=150
+                id="solve-price", label="price ($ per device and hour)", value=2, min=0, size="xs", w=170
             ),
             dmc.Autocomplete(
                 id="solve-against",
@@ -168,6 +170,7 @@ def register(app: Dash) -> None:
         Input("solve-condition", "value"),
         Input("solve-value", "value"),
         Input("solve-against", "value"),
+        Input("solve-price", "value"),
         *scenario,
         prevent_initial_call=True,
     )(answer)
@@ -237,6 +240,7 @@ def answer(
     condition: Any,
     value: Any,
     against: Any,
+    price: Any,
     on: Any,
     files: Any,
 ) -> tuple[Any, ...]:
@@ -245,6 +249,8 @@ def answer(
         return (no_update,) * 4
     try:
         scenario = scenario_of(on.get("flat"), files)
+        if condition == "cost":
+            return _priced(priced(scenario, price, value), str(on.get("theme")))
         found = studies.solved(scenario, str(unknown), str(condition), value, str(against))
     except InputError as error:
         return "", html.Span(str(error), className="guard stop"), {"data": [], "layout": {}}, []
@@ -255,3 +261,8 @@ def answer(
         found.chart(str(on.get("theme"))),
         rows,
     )
+
+
+def _priced(found: Priced, theme: str) -> tuple[Any, ...]:
+    rows = [row | {"id": str(i)} for i, row in enumerate(found.rows)]
+    return found.sentence, [html.Div(n) for n in found.notes], found.chart(theme), rows
