@@ -259,3 +259,13 @@ def test_random_links(app: Any, client: Any, query: str) -> None:
         assert answer.status_code == 400
         assert answer.get_data(as_text=True).count("\n") == 1
     goes_on(app, client)
+
+
+def test_a_worker_that_never_served_the_page_serves_its_scripts():
+    """Behind several workers the page may come from one and its scripts from another."""
+    import re
+
+    page = create_app().server.test_client().get("/").get_data(as_text=True)
+    script = re.search(r'src="(/_dash-component-suites/[^"]+\.js[^"]*)"', page)
+    assert script is not None
+    assert create_app().server.test_client().get(script[1]).status_code == 200

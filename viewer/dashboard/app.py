@@ -49,5 +49,7 @@ def create_app(**options: Any) -> dash.Dash:
         page.register(app)
     add_routes(app.server)
     harden(app)
+    with app.server.test_request_context("/"):
+        app.index()  # registers the component scripts: a worker may be asked for them before it ever serves the page
     warm_later(app.server)
     return app
