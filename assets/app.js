@@ -186,7 +186,7 @@
       const plot = document.querySelector("#roofline .js-plotly-plot");
       if (!plot || !plot.data || !window.Plotly) return;
       const last = plot.data.length - 1;
-      if (plot.data[last].name !== "selected") return;
+      if (last < 0 || !plot.data[last] || plot.data[last].name !== "selected") return; // not drawn yet
       let x = null, y = null, size = 24;
       for (const trace of plot.data) {
         if (!trace.customdata || trace.name === "baseline") continue;

@@ -18,7 +18,7 @@ READY = {
     "plan": "#plan-answer:not(:empty)",
     "hardware": "#device-figures .ag-row",
     "models": "#model-table .ag-row",
-    "validation": "#calibrated:not(:empty)",
+    "validation": "#calibrated-answer:not(:empty)",
 }
 
 
